@@ -1,0 +1,41 @@
+// Which address belongs to which loaded file, now and earlier.
+//
+// Entries are immutable and never freed: a ModuleId in a stack captured an hour ago still tells path, build id and bias
+// of the file that was there then, although the file is long unloaded. The same file loaded again at the same address
+// is the same module; another file at that address is another.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "unwind/frame.h"
+
+namespace leakshim {
+
+struct Module {
+  uintptr_t start, end;         // mapped range, [start, end)
+  uintptr_t bias;               // run-time address minus ELF virtual address
+  const char* path;             // as the loader has it, made absolute where it can be; the executable's is /proc/self/exe's target; "[vdso]"
+  uint8_t build_id[20];         // GNU build id, zero-padded
+  uint8_t build_id_bytes;       // 0: none
+  ModuleId id;
+  uintptr_t dynamic;            // address of the dynamic section, 0: none
+  uintptr_t eh_frame_hdr;       // address of .eh_frame_hdr, 0: none
+  uintptr_t program_headers;    // address of the program headers, and their number
+  uint32_t program_header_count;
+};
+
+// Records every object that is loaded now. Context: the constructor, once.
+void InitModuleMap();
+
+// The module that `pc` belongs to now, or kNoModule. A module never seen before is recorded on the spot.
+// Context: hooks; no lock, no loader call but _dl_find_object (glibc >= 2.35), which takes none.
+ModuleId FindModule(uintptr_t pc);
+
+// The entry of an id that FindModule() gave, at any later time. nullptr for kNoModule. Context: anywhere.
+const Module* GetModule(ModuleId id);
+
+// Number of the highest id given so far.
+uint32_t ModuleCount();
+
+}  // namespace leakshim

@@ -1,0 +1,50 @@
+// From the registers of the calling thread to the return addresses of its native stack.
+//
+// Context: inside a hook, maybe in a signal handler, on any stack. Takes no lock, allocates nothing, makes no call into
+// libc (the libunwind backend excepted, as far as libunwind itself does).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "unwind/frame.h"
+
+namespace leakshim {
+
+enum class UnwindMethod : uint8_t {
+  kNone,          // nothing could be initialised: stacks are empty
+  kCfi,           // our own walker over .eh_frame rules
+  kLibunwind,     // libunwind's cursor, opened privately
+  kFramePointer,  // the rbp chain: only for hosts built with frame pointers
+};
+
+// Why a walk ended.
+enum class StackEnd : uint8_t {
+  kOutermost,    // the frame tables say so, or the return address is 0: a whole stack
+  kUnknownCode,  // the last frame is the first pc in no known module (JIT code); it is kept, the walk ends there
+  kDepthLimit,   // `max_frames` reached
+  kTruncated,    // no usable rule, or a frame that cannot be (unaligned, not above the one before, outside the stack)
+};
+
+// Where the walk stopped, for a walker of other code (the JVM's) to go on from: the registers of the frame that
+// frames[depth - 1] belongs to.
+struct WalkResult {
+  uint32_t depth;
+  StackEnd end;
+  uintptr_t pc, sp, fp;
+};
+
+// Scratch that a walk may use instead of the stack: large enough for libunwind's context and cursor.
+struct alignas(16) UnwindScratch {
+  unsigned char bytes[2304];
+};
+
+// Prepares `wanted` (kLibunwind opens libunwind.so.8). Returns what will be used: `wanted`, or the next best that works.
+// Context: the constructor only.
+UnwindMethod InitUnwinder(UnwindMethod wanted);
+
+// Walks the calling thread's stack, leaf first, into frames[0, max_frames). Frames of this library itself (by address
+// range) are left out. `scratch` belongs to the caller for the time of the call.
+WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
+
+}  // namespace leakshim
