@@ -5,14 +5,14 @@
 
 #include <atomic>
 
+// For data that several sources share: without it the compiler reaches a hidden variable through the GOT.
+#define LEAKSHIM_HIDDEN __attribute__((visibility("hidden")))
+
 #ifdef LEAKSHIM_ATOMIC_HEADER
 #include LEAKSHIM_ATOMIC_HEADER
 #else
 namespace leakshim {
 template <typename T>
 using Atomic = std::atomic<T>;
-inline void AtomicFence(std::memory_order order) {
-  std::atomic_thread_fence(order);
-}
 }  // namespace leakshim
 #endif

@@ -213,13 +213,12 @@ void Random(void* buffer, size_t bytes) {
 
 void FutexWait(const void* word, uint32_t expected, uint64_t timeout_ns) {
   timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000u), static_cast<long>(timeout_ns % 1'000'000'000u)};
-  // Not FUTEX_PRIVATE: the dump task shares the memory but is another process to the kernel only by its thread group;
-  // private futexes key on the memory map, which is shared, so both forms work, and the private one is cheaper.
-  Syscall(SYS_futex, Word(word), FUTEX_WAIT_PRIVATE, static_cast<long>(expected), Word(&timeout));
+  // Not the private form: the kernel's own wake-up at the end of a task (CLONE_CHILD_CLEARTID) is a shared one.
+  Syscall(SYS_futex, Word(word), FUTEX_WAIT, static_cast<long>(expected), Word(&timeout));
 }
 
 void FutexWake(const void* word) {
-  Syscall(SYS_futex, Word(word), FUTEX_WAKE_PRIVATE, 0x7fffffff);
+  Syscall(SYS_futex, Word(word), FUTEX_WAKE, 0x7fffffff);
 }
 
 void InitClock(const void* vdso_ehdr) {

@@ -1,0 +1,81 @@
+// The life of a sample as the hooks see it: due, recorded, taken out, put back, gone.
+//
+// Context: inside a hook, on the application's thread, maybe in a signal handler. Leaves errno alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "capture/live_index.h"
+#include "capture/thread_buffer.h"
+#include "capture/thread_state.h"
+#include "unwind/unwinder.h"
+
+namespace leakshim {
+
+// Set by lifecycle before arming; read by the slow path only.
+struct CaptureConfig {
+  enum class Phase : uint8_t {
+    kNotYet,  // before the constructor: allocations forward, and ask again
+    kOn,
+    kOff,  // for good
+  };
+  Atomic<Phase> phase{Phase::kNotYet};
+  UnwindMethod unwind = UnwindMethod::kNone;
+  uint8_t lg_sample = 19;
+  bool accum = false;
+  uint64_t seed = 0;       // 0: random
+  uint64_t start_ns = 0;   // monotonic; births count from here
+  ModuleId own_module = kNoModule;
+  // Called after each recorded sample: time since start and the bytes allocated since the thread's last sample.
+  void (*after_sample)(uint64_t now_ns, uint64_t allocated_bytes) = nullptr;
+};
+extern constinit CaptureConfig capture_config LEAKSHIM_HIDDEN;
+
+// Losses and oddities; told in every dump. All relaxed: they guard nothing.
+struct CaptureBooks {
+  Atomic<uint64_t> dropped_memory{0};
+  Atomic<uint64_t> dropped_nested{0};
+  Atomic<uint64_t> unseen_frees{0};
+  Atomic<uint64_t> truncated_stacks{0};
+};
+extern constinit CaptureBooks capture_books LEAKSHIM_HIDDEN;
+
+// What a due sample knows from its gap.
+struct DueSample {
+  unsigned lg;
+  uint64_t allocated_bytes;  // by this thread since its last sample
+};
+
+// Takes `size_bytes` off the way to the thread's next sample; true: look closer (SampleDueSlow).
+inline bool CountDown(size_t size_bytes) {
+  // One instruction on the thread's own word: a signal handler cannot come between.
+  bool crossed;
+  asm("subq %2, %1" : "=@ccle"(crossed), "+m"(thread_state.bytes_to_sample) : "re"(size_bytes));
+  return __builtin_expect(crossed, 0);
+}
+
+// After CountDown() said so: whether this allocation is a sample. Draws the next gap.
+bool SampleDueSlow(size_t size_bytes, DueSample* due);
+
+inline constexpr uint32_t kBornNow = ~uint32_t{0};
+
+// Records the block that the next allocator has just given. `hook` is the function that the program called. `birth`:
+// kBornNow, or what ForgetSample() gave for the block that a realloc replaced.
+void RecordSample(const void* block, size_t size_bytes, const DueSample& due, const void* hook, uint32_t birth = kBornNow);
+
+// A sample on its way out: taken from the index, not yet dead. Exactly one of the two must follow.
+struct TakenSample {
+  RecordId id;  // 0: the block was not sampled
+  uintptr_t address;
+};
+inline TakenSample TakeSample(const void* block) {
+  auto address = reinterpret_cast<uintptr_t>(block);
+  return {MayBeSampled(block) ? LiveIndex::TakeOut(address) : RecordId{0}, address};
+}
+// The block is gone. Returns its birth.
+uint32_t KillSample(const TakenSample& taken);
+// The block lives on: a realloc that failed.
+void PutBackSample(const TakenSample& taken);
+
+}  // namespace leakshim

@@ -1,0 +1,53 @@
+#include "capture/scratch.h"
+
+#include "os/atomic.h"
+#include "os/os.h"
+
+namespace leakshim {
+namespace {
+
+// Top of a stack of free blocks. Blocks are page-aligned, so the low 12 bits and the upper 16 count the changes: a block
+// that was taken and given back meanwhile is not mistaken for an untouched one.
+constinit Atomic<uint64_t> top{0};
+constinit Atomic<uint32_t> max_frames{128};
+
+constexpr uint64_t kAddressMask = 0x0000'ffff'ffff'f000u;
+
+ScratchBlock* BlockOf(uint64_t word) {
+  return reinterpret_cast<ScratchBlock*>(word & kAddressMask);
+}
+
+uint64_t NextWord(uint64_t word, ScratchBlock* block) {
+  uint64_t count = ((word >> 48) << 12 | (word & 0xfff)) + 1;
+  return reinterpret_cast<uintptr_t>(block) | (count & 0xfff) | (count >> 12) << 48;
+}
+
+}  // namespace
+
+void ScratchPool::SetMaxFrames(uint32_t frames) {
+  max_frames.store(frames < kMaxStackFrames ? frames : kMaxStackFrames, std::memory_order_relaxed);
+}
+
+uint32_t ScratchPool::MaxFrames() {
+  return max_frames.load(std::memory_order_relaxed);
+}
+
+ScratchBlock* ScratchPool::Take() {
+  // acquire: pairs with Give(); the block's `next` is what its giver wrote. Reading `next` of a block that another thread
+  // has just taken is harmless, because blocks stay mapped, and the exchange then fails.
+  uint64_t word = top.load(std::memory_order_acquire);
+  while (ScratchBlock* block = BlockOf(word)) {
+    ScratchBlock* next = __atomic_load_n(&block->next, __ATOMIC_RELAXED);
+    if (top.compare_exchange_weak(word, NextWord(word, next), std::memory_order_acquire)) return block;
+  }
+  return static_cast<ScratchBlock*>(os::MapOwn(sizeof(ScratchBlock) + MaxFrames() * sizeof(Frame)));
+}
+
+void ScratchPool::Give(ScratchBlock* block) {
+  uint64_t word = top.load(std::memory_order_relaxed);
+  do __atomic_store_n(&block->next, BlockOf(word), __ATOMIC_RELAXED);
+  // release: pairs with the acquire in Take().
+  while (!top.compare_exchange_weak(word, NextWord(word, block), std::memory_order_release, std::memory_order_relaxed));
+}
+
+}  // namespace leakshim

@@ -1,0 +1,272 @@
+#include "capture/thread_buffer.h"
+
+#include "capture/thread_state.h"
+#include "os/os.h"
+#include "os/process_generation.h"
+
+namespace leakshim {
+namespace {
+
+constexpr uint32_t kSlabChunks = 256;
+constexpr size_t kSlabBytes = size_t{kSlabChunks} * kChunkSlots * sizeof(Record);  // 256 KiB
+constexpr uint32_t kMaxSlabs = 8192;                                               // 64 M records
+
+constexpr uint32_t kThreadsPerPage = 1024;
+constexpr uint32_t kMaxThreadPages = 1024;
+
+// How many live records a search may pass for each one that it claims before it asks for a chunk: chunks stay three
+// quarters full, and a search stays short.
+constexpr int32_t kCreditPerClaim = 3;
+constexpr int32_t kMaxCredit = 4 * static_cast<int32_t>(kChunkSlots);
+
+constinit Atomic<Record*> slabs[kMaxSlabs];
+constinit Atomic<uint32_t> chunk_count{0};
+constinit Atomic<uint32_t> adoption_cursor{0};
+constinit Atomic<uint32_t> owner_serial{0};
+constinit Atomic<uint32_t> thread_count{0};
+constinit Atomic<ThreadInfo*> thread_pages[kMaxThreadPages];
+
+template <typename T, size_t N>
+T* PageOf(Atomic<T*> (&directory)[N], uint32_t page, size_t bytes) {
+  // acquire: pairs with the release below; the mapping is zeroed before anyone can see it.
+  T* memory = directory[page].load(std::memory_order_acquire);
+  if (memory != nullptr) return memory;
+  auto* fresh = static_cast<T*>(os::MapOwn(bytes));
+  if (fresh == nullptr) return directory[page].load(std::memory_order_acquire);
+  if (directory[page].compare_exchange_strong(memory, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    return fresh;
+  }
+  os::UnmapOwn(fresh, bytes);
+  return memory;
+}
+
+Record* ChunkAt(uint32_t chunk) {
+  Record* slab = slabs[chunk / kSlabChunks].load(std::memory_order_acquire);
+  return slab == nullptr ? nullptr : slab + (chunk % kSlabChunks) * kChunkSlots;
+}
+
+ChunkHeader* Header(uint32_t chunk) {
+  return reinterpret_cast<ChunkHeader*>(ChunkAt(chunk));
+}
+
+bool Claimable(const Record& record, Life life) {
+  if (life.state() == RecordState::kFree) return true;
+  if (life.state() != RecordState::kDead) return false;
+  // Invariant 4. acquire in Load() pairs with Begin(): who sees a dump running sees its epoch.
+  uint32_t epoch = dump_epoch.Load();
+  return (epoch & DumpEpoch::kRunning) == 0 ||
+         record.freed_epoch.load(std::memory_order_relaxed) != static_cast<uint16_t>(epoch);
+}
+
+bool HasClaimable(uint32_t chunk) {
+  const Record* records = ChunkAt(chunk);
+  for (uint32_t slot = 1; slot < kChunkSlots; slot++) {
+    if (Claimable(records[slot], Life{records[slot].life.load(std::memory_order_acquire)})) return true;
+  }
+  return false;
+}
+
+// A chunk of a thread that is gone, now ours, or 0 (chunk 0 is never adopted: 0 means none here).
+uint32_t Adopt(uint64_t owner) {
+  uint32_t count = chunk_count.load(std::memory_order_acquire);
+  // A few looks only: a search that finds nothing must stay cheaper than the chunk it would save.
+  for (int looks = 0; looks < 8 && count > 1; looks++) {
+    uint32_t chunk = 1 + adoption_cursor.fetch_add(1, std::memory_order_relaxed) % (count - 1);
+    ChunkHeader* header = Header(chunk);
+    if (header == nullptr) continue;
+    uint64_t other = header->owner.load(std::memory_order_acquire);
+    auto tid = static_cast<int32_t>(other);
+    if (other == 0 || tid == static_cast<int32_t>(owner) || !os::ThreadIsGone(tid) || !HasClaimable(chunk)) continue;
+    // acq_rel: what the dead thread wrote is ours to go on from; the next adopter sees what we write.
+    if (header->owner.compare_exchange_strong(other, owner, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      return chunk;
+    }
+  }
+  return 0;
+}
+
+uint32_t MakeChunk(uint64_t owner) {
+  // relaxed: chunk numbers are only reserved here; the slab pointer publishes the memory.
+  uint32_t chunk = chunk_count.load(std::memory_order_relaxed);
+  do {
+    if (chunk / kSlabChunks >= kMaxSlabs) return 0;
+    if (PageOf(slabs, chunk / kSlabChunks, kSlabBytes) == nullptr) return 0;
+  } while (!chunk_count.compare_exchange_weak(chunk, chunk + 1, std::memory_order_release, std::memory_order_relaxed));
+  if (chunk == 0) {
+    // Chunk number 0 stays unused, because 0 means "none".
+    return MakeChunk(owner);
+  }
+  Header(chunk)->owner.store(owner, std::memory_order_release);
+  return chunk;
+}
+
+// Adds one chunk to the calling thread's ring and moves the search to its first slot.
+bool Grow(ThreadState& state) {
+  uint32_t chunk = Adopt(state.owner);
+  if (chunk == 0) chunk = MakeChunk(state.owner);
+  if (chunk == 0) return false;
+  ChunkHeader* header = Header(chunk);
+  if (state.chunk == 0) {
+    header->next.store(chunk, std::memory_order_relaxed);
+    state.home_chunk = chunk;
+  } else {
+    ChunkHeader* here = Header(state.chunk);
+    header->next.store(here->next.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    here->next.store(chunk, std::memory_order_relaxed);
+  }
+  state.chunk = chunk;
+  state.slot = 0;
+  state.search_credit = static_cast<int32_t>(kChunkSlots);
+  return true;
+}
+
+}  // namespace
+
+constinit DumpEpoch dump_epoch;
+
+uint16_t DumpEpoch::Begin() {
+  auto next = static_cast<uint16_t>(word_.load(std::memory_order_relaxed) + 1);
+  // seq_cst: the scan that follows must not be ordered before threads can see the new epoch.
+  word_.store(next | kRunning, std::memory_order_seq_cst);
+  return next;
+}
+
+void DumpEpoch::End() {
+  // release: pairs with Load(); the scan's reads happen before a record is claimed again.
+  word_.store(word_.load(std::memory_order_relaxed) & 0xffffu, std::memory_order_release);
+}
+
+Record* ThreadBuffer::At(RecordId id) {
+  Record* chunk = ChunkAt(id / kChunkSlots);
+  return chunk == nullptr ? nullptr : chunk + id % kChunkSlots;
+}
+
+RecordId ThreadBuffer::Bound() {
+  return chunk_count.load(std::memory_order_acquire) * kChunkSlots;
+}
+
+void ThreadBuffer::Enter() {
+  ThreadState& state = thread_state;
+  uint32_t generation = os::ProcessGeneration();
+  if (state.generation == generation) return;
+  // A new thread, or the thread that forked: in the child its chunks may already have been adopted under its old id, so
+  // it starts afresh and leaves them to whoever needs one.
+  auto tid = static_cast<uint32_t>(os::ThreadId());
+  uint64_t serial = owner_serial.fetch_add(1, std::memory_order_relaxed) + 1;
+  state.owner = serial << 32 | tid;
+  state.chunk = 0;
+  state.home_chunk = 0;
+  state.slot = 0;
+  if (state.uid == 0) {
+    uint32_t uid = thread_count.fetch_add(1, std::memory_order_relaxed) + 1;
+    // Past the table's end threads share the last entry's uid: their samples count, only their names merge.
+    state.uid = uid < kThreadsPerPage * kMaxThreadPages ? uid : kThreadsPerPage * kMaxThreadPages - 1;
+  }
+  ThreadInfo* page = PageOf(thread_pages, state.uid / kThreadsPerPage, kThreadsPerPage * sizeof(ThreadInfo));
+  if (page != nullptr) page[state.uid % kThreadsPerPage].tid.store(static_cast<int32_t>(tid), std::memory_order_relaxed);
+  state.generation = generation;
+}
+
+RecordId ThreadBuffer::Claim() {
+  ThreadState& state = thread_state;
+  if (state.chunk == 0 && !Grow(state)) return 0;
+  for (;;) {
+    if (++state.slot >= kChunkSlots) {
+      state.chunk = Header(state.chunk)->next.load(std::memory_order_relaxed);
+      state.slot = 1;
+    }
+    if (state.search_credit-- < 0) {
+      if (!Grow(state)) {
+        // At the cap: no credit is left, so each sample may look through one chunk's worth before it gives up.
+        state.search_credit = static_cast<int32_t>(kChunkSlots);
+        bool found = HasClaimable(state.chunk);
+        if (!found) {
+          state.chunk = Header(state.chunk)->next.load(std::memory_order_relaxed);
+          state.slot = 0;
+          return 0;
+        }
+      }
+      continue;
+    }
+    // Copies: a handler that interrupts us moves the search on.
+    uint32_t chunk = state.chunk, slot = state.slot;
+    if (slot == 0 || slot >= kChunkSlots) continue;
+    Record& record = ChunkAt(chunk)[slot];
+    // acquire: pairs with Kill(); the record's next life comes after all of the last one.
+    Life life{record.life.load(std::memory_order_acquire)};
+    if (!Claimable(record, life)) continue;
+    Life claimed = Life::Make(RecordState::kClaimed, static_cast<uint8_t>(life.version() + 1), 0, 0);
+    // A compare-exchange only because a signal handler of this very thread may have claimed it a moment ago. relaxed: the
+    // stores of Publish() carry it along.
+    if (!record.life.compare_exchange_strong(life.word, claimed.word, std::memory_order_relaxed)) continue;
+    state.search_credit += kCreditPerClaim + 1;
+    if (state.search_credit > kMaxCredit) state.search_credit = kMaxCredit;
+    return chunk * kChunkSlots + slot;
+  }
+}
+
+void ThreadBuffer::Publish(RecordId id, const Fields& fields) {
+  Record& record = *At(id);
+  Life life{record.life.load(std::memory_order_relaxed)};
+  // release: pairs with the acquire loads of the scan; who reads one of these finds `life` changed since the record's
+  // last life (invariant 5).
+  record.address.store(fields.address, std::memory_order_release);
+  record.stack.store(fields.stack, std::memory_order_release);
+  record.thread_uid.store(thread_state.uid, std::memory_order_release);
+  record.birth.store(fields.birth, std::memory_order_release);
+  record.born_epoch.store(static_cast<uint16_t>(dump_epoch.Load()), std::memory_order_release);
+  // release: pairs with the acquire of Snapshot's scan; who sees kLive sees the fields above.
+  record.life.store(Life::Make(RecordState::kLive, life.version(), fields.lg, fields.size_bytes).word,
+                    std::memory_order_release);
+}
+
+void ThreadBuffer::Kill(RecordId id) {
+  Record& record = *At(id);
+  Life life{record.life.load(std::memory_order_relaxed)};
+  record.freed_epoch.store(static_cast<uint16_t>(dump_epoch.Load()), std::memory_order_relaxed);
+  // release: pairs with the acquire in Claim() and in the scan; who sees kDead sees the epoch of the free.
+  record.life.store(life.With(RecordState::kDead).word, std::memory_order_release);
+}
+
+void ThreadBuffer::Count(uint64_t samples, uint64_t allocated_bytes) {
+  uint32_t home = thread_state.home_chunk;
+  if (home == 0) return;
+  ChunkHeader* header = Header(home);
+  // relaxed load and store, not an atomic add: only the chunk's owner writes these.
+  header->samples.store(header->samples.load(std::memory_order_relaxed) + samples, std::memory_order_relaxed);
+  header->allocated_bytes.store(header->allocated_bytes.load(std::memory_order_relaxed) + allocated_bytes,
+                                std::memory_order_relaxed);
+}
+
+ThreadBuffer::Totals ThreadBuffer::Sum() {
+  Totals totals{};
+  uint32_t count = chunk_count.load(std::memory_order_acquire);
+  for (uint32_t chunk = 1; chunk < count; chunk++) {
+    const ChunkHeader* header = Header(chunk);
+    if (header == nullptr) continue;
+    totals.samples += header->samples.load(std::memory_order_relaxed);
+    totals.allocated_bytes += header->allocated_bytes.load(std::memory_order_relaxed);
+  }
+  return totals;
+}
+
+uint32_t ThreadBuffer::ThreadCount() {
+  uint32_t count = thread_count.load(std::memory_order_relaxed);
+  return count < kThreadsPerPage * kMaxThreadPages ? count : kThreadsPerPage * kMaxThreadPages - 1;
+}
+
+const ThreadInfo* ThreadBuffer::Thread(uint32_t uid) {
+  ThreadInfo* page = thread_pages[uid / kThreadsPerPage].load(std::memory_order_acquire);
+  return page == nullptr ? nullptr : page + uid % kThreadsPerPage;
+}
+
+void ThreadBuffer::ResetForTesting() {
+  for (auto& slab : slabs) {
+    if (Record* memory = slab.exchange(nullptr)) os::UnmapOwn(memory, kSlabBytes);
+  }
+  chunk_count.store(0);
+  adoption_cursor.store(0);
+  thread_count.store(0);
+}
+
+}  // namespace leakshim

@@ -1,0 +1,47 @@
+// When a dump is due. Noticed by whichever thread records a sample: no timer, no thread of ours, and an idle process, which
+// has nothing new to tell, stays idle.
+//
+// Context: hooks, on the application's thread; a few loads while nothing is due.
+#pragma once
+
+#include <cstdint>
+
+#include "os/atomic.h"
+
+namespace leakshim {
+
+enum class DumpReason : uint8_t { kNone, kTime, kInterval, kFinal, kRequest };
+
+// `time`, `interval`, ... as about.reason says; and the letter of the file's name.
+const char* DumpReasonText(DumpReason reason);
+char DumpReasonLetter(DumpReason reason);
+
+// The first moment after `now_ns` (both since the library started) at which a time dump is due. `every_ns` 0: the automatic
+// rhythm: at 30 s, then at each quarter more uptime, at most 10 minutes apart.
+uint64_t NextTimeDump(uint64_t now_ns, uint64_t every_ns);
+
+class DumpTriggers {
+ public:
+  struct Config {
+    bool by_time = false;
+    uint64_t every_ns = 0;  // 0: automatic rhythm
+    int lg_interval = -1;   // bytes, log2; -1: off
+  };
+  void Init(const Config& config);
+
+  // Takes note of a sample. Returns why a dump is due now, to the one caller that is to see to it.
+  DumpReason AfterSample(uint64_t now_ns, uint64_t allocated_bytes);
+
+  // A dump that was due could not begin because another one runs: it is due again with the next sample.
+  void Postpone(DumpReason reason);
+
+  uint64_t next_time_ns() const { return next_time_ns_.load(std::memory_order_relaxed); }
+
+ private:
+  Config config_;
+  Atomic<uint64_t> next_time_ns_{~uint64_t{0}};
+  Atomic<uint64_t> allocated_bytes_{0};
+  Atomic<DumpReason> postponed_{DumpReason::kNone};
+};
+
+}  // namespace leakshim

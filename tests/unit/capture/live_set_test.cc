@@ -1,0 +1,218 @@
+// The thread buffer, the index and the snapshot as one: what is live is counted, what died is not.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "capture/live_index.h"
+#include "capture/thread_buffer.h"
+#include "capture/thread_state.h"
+#include "dump/snapshot.h"
+#include "os/os.h"
+#include "os/process_generation.h"
+
+namespace leakshim {
+namespace {
+
+class LiveSetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    os::SetOwnMemoryCap(uint64_t{1} << 32);
+    ThreadBuffer::ResetForTesting();
+    LiveIndex::ResetForTesting();
+    thread_state = {};
+    ThreadBuffer::Enter();
+  }
+
+  static RecordId Allocate(uintptr_t address, uint64_t size = 100, StackId stack = 1) {
+    ThreadBuffer::Enter();
+    RecordId id = ThreadBuffer::Claim();
+    ThreadBuffer::Publish(id, {address, size, 19, stack, 0});
+    LiveIndex::Inserted inserted = LiveIndex::Insert(address, id);
+    EXPECT_TRUE(inserted.done);
+    if (inserted.displaced != 0) ThreadBuffer::Kill(inserted.displaced);
+    return id;
+  }
+
+  static bool Free(uintptr_t address) {
+    RecordId id = LiveIndex::TakeOut(address);
+    if (id == 0) return false;
+    ThreadBuffer::Kill(id);
+    return true;
+  }
+
+  static uint64_t Live() {
+    Snapshot snapshot;
+    EXPECT_TRUE(snapshot.Take(0, false));
+    return snapshot.live_samples();
+  }
+};
+
+TEST_F(LiveSetTest, WhatWasInsertedIsFoundOnce) {
+  Allocate(0x1000);
+  EXPECT_TRUE(MayBeSampled(reinterpret_cast<void*>(0x1000)));
+  EXPECT_EQ(Live(), 1u);
+  EXPECT_TRUE(Free(0x1000));
+  EXPECT_FALSE(Free(0x1000));
+  EXPECT_FALSE(MayBeSampled(reinterpret_cast<void*>(0x1000)));
+  EXPECT_EQ(Live(), 0u);
+}
+
+TEST_F(LiveSetTest, AnAddressThatComesBackDisplacesTheBlockWhoseFreeWasNotSeen) {
+  Allocate(0x1000, 10);
+  Allocate(0x1000, 20);
+  EXPECT_EQ(Live(), 1u);
+  EXPECT_TRUE(Free(0x1000));
+  EXPECT_FALSE(Free(0x1000));
+  EXPECT_EQ(Live(), 0u);
+  EXPECT_FALSE(MayBeSampled(reinterpret_cast<void*>(0x1000)));
+}
+
+TEST_F(LiveSetTest, StrideAddressesAreAllFoundAndNothingElse) {
+  for (uintptr_t stride : {16u, 4096u, 65536u, 1u << 20, 1u << 24}) {
+    for (uintptr_t i = 1; i <= 30'000; i++) Allocate(i * stride);
+    EXPECT_EQ(Live(), 30'000u) << stride;
+    for (uintptr_t i = 1; i <= 30'000; i++) ASSERT_EQ(LiveIndex::TakeOut(i * stride + 8), 0u);
+    for (uintptr_t i = 1; i <= 30'000; i++) ASSERT_TRUE(Free(i * stride)) << stride << " " << i;
+    EXPECT_EQ(Live(), 0u) << stride;
+  }
+}
+
+TEST_F(LiveSetTest, ASaturatedFilterCounterSticksAndLosesNothing) {
+  // Addresses that share a counter: more than 255 of them.
+  std::vector<uintptr_t> same;
+  size_t wanted = FilterSlot(0x10000);
+  for (uintptr_t address = 0x10000; same.size() < 300; address += 16) {
+    if (FilterSlot(address) == wanted) same.push_back(address);
+  }
+  for (uintptr_t address : same) Allocate(address);
+  for (uintptr_t address : same) EXPECT_TRUE(Free(address));
+  EXPECT_TRUE(MayBeSampled(reinterpret_cast<void*>(same[0])));
+  EXPECT_EQ(Live(), 0u);
+}
+
+TEST_F(LiveSetTest, MemoryStaysFlatWhileBlocksComeAndGo) {
+  std::mt19937_64 random(1);
+  std::vector<uintptr_t> live;
+  uintptr_t next = 16;
+  for (int i = 0; i < 20'000; i++) Allocate(next += 16), live.push_back(next);
+  uint64_t records = ThreadBuffer::Bound();
+  size_t index_bytes = LiveIndex::BytesForTesting();
+  for (int i = 0; i < 500'000; i++) {
+    size_t at = random() % live.size();
+    ASSERT_TRUE(Free(live[at]));
+    Allocate(live[at] = next += 16);
+  }
+  EXPECT_EQ(Live(), live.size());
+  EXPECT_LE(ThreadBuffer::Bound(), records * 2);
+  EXPECT_LE(LiveIndex::BytesForTesting(), index_bytes * 5);
+}
+
+TEST_F(LiveSetTest, ADeadThreadsChunksAreAdopted) {
+  RecordId before = 0;
+  for (int i = 0; i < 2'000; i++) {
+    std::thread([&] {
+      for (uintptr_t k = 1; k <= 10; k++) Allocate(k * 16);
+      for (uintptr_t k = 1; k <= 10; k++) Free(k * 16);
+    }).join();
+    if (i == 50) before = ThreadBuffer::Bound();
+  }
+  EXPECT_EQ(ThreadBuffer::Bound(), before);
+}
+
+TEST_F(LiveSetTest, ARecordFreedDuringADumpIsNotUsedAgainBeforeItEnds) {
+  RecordId id = Allocate(0x1000);
+  uint16_t epoch = dump_epoch.Begin();
+  SeenRecord seen;
+  EXPECT_TRUE(ReadRecord(*ThreadBuffer::At(id), epoch, &seen));
+  Free(0x1000);
+  EXPECT_TRUE(ReadRecord(*ThreadBuffer::At(id), epoch, &seen)) << "freed after the epoch: still counts";
+  for (uintptr_t i = 1; i <= 1000; i++) {
+    RecordId other = Allocate(0x100000 + i * 16);
+    ASSERT_NE(other, id);
+    ASSERT_FALSE(ReadRecord(*ThreadBuffer::At(other), epoch, &seen)) << "born after the epoch";
+  }
+  dump_epoch.End();
+  EXPECT_EQ(Live(), 1000u);
+}
+
+TEST_F(LiveSetTest, EpochsMayWrapWithoutGhosts) {
+  RecordId live = Allocate(0x1000), dead = Allocate(0x2000);
+  Free(0x2000);
+  SeenRecord seen;
+  for (int i = 0; i < 140'000; i++) {
+    uint16_t epoch = dump_epoch.Begin();
+    bool sees_live = ReadRecord(*ThreadBuffer::At(live), epoch, &seen);
+    bool sees_dead = ReadRecord(*ThreadBuffer::At(dead), epoch, &seen);
+    dump_epoch.End();
+    // A real dump between renews the epochs of what lies about; without any, the wrap would show at 65 536.
+    if (i % 1000 == 999) { ASSERT_EQ(Live(), 1u); }
+    ASSERT_TRUE(sees_live) << i;
+    ASSERT_FALSE(sees_dead) << i;
+  }
+}
+
+TEST_F(LiveSetTest, ThreadsThatFreeEachOthersBlocksEndWithTheExactLiveSet) {
+  constexpr int kThreads = 8;
+  constexpr int kRounds = 100'000;
+  std::vector<std::vector<uintptr_t>> kept(kThreads);
+  // Slots through which threads hand blocks to each other; a block is an address of its own.
+  std::vector<std::atomic<uintptr_t>> exchange(64);
+  std::atomic<uintptr_t> next_address{16};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; t++) {
+    threads.emplace_back([&, t] {
+      std::mt19937_64 random(static_cast<uint64_t>(t));
+      for (int i = 0; i < kRounds; i++) {
+        uintptr_t mine = next_address.fetch_add(16);
+        Allocate(mine);
+        uintptr_t theirs = exchange[random() % exchange.size()].exchange(mine);
+        if (theirs == 0) continue;
+        if (random() % 100 == 0) {
+          kept[static_cast<size_t>(t)].push_back(theirs);
+        } else if (!Free(theirs)) {
+          ADD_FAILURE() << "lost block";
+        }
+      }
+    });
+  }
+  std::thread dumper([&] {
+    while (!stop) Live();
+  });
+  for (auto& thread : threads) thread.join();
+  stop = true;
+  dumper.join();
+  size_t expected = 0;
+  for (auto& list : kept) expected += list.size();
+  for (auto& slot : exchange) expected += slot != 0;
+  EXPECT_EQ(Live(), expected);
+}
+
+TEST_F(LiveSetTest, AtTheMemoryCapNothingIsLostThatWasRecorded) {
+  os::SetOwnMemoryCap(os::OwnMemoryBytes());
+  uint64_t recorded = 0;
+  for (uintptr_t i = 1; i <= 200'000; i++) {
+    RecordId id = ThreadBuffer::Claim();
+    if (id == 0) continue;
+    ThreadBuffer::Publish(id, {i * 16, 100, 19, 1, 0});
+    if (!LiveIndex::Insert(i * 16, id).done) {
+      ThreadBuffer::Kill(id);
+      continue;
+    }
+    recorded++;
+  }
+  os::SetOwnMemoryCap(uint64_t{1} << 32);
+  EXPECT_EQ(Live(), recorded);
+  for (uintptr_t i = 1; i <= 200'000; i++) recorded -= Free(i * 16);
+  EXPECT_EQ(recorded, 0u);
+  EXPECT_EQ(Live(), 0u);
+}
+
+}  // namespace
+}  // namespace leakshim
