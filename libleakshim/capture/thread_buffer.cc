@@ -1,5 +1,7 @@
 #include "capture/thread_buffer.h"
 
+#include <cstring>
+
 #include "capture/thread_state.h"
 #include "os/os.h"
 #include "os/process_generation.h"
@@ -24,6 +26,7 @@ constinit Atomic<uint32_t> chunk_count{0};
 constinit Atomic<uint32_t> adoption_cursor{0};
 constinit Atomic<uint32_t> owner_serial{0};
 constinit Atomic<uint32_t> thread_count{0};
+constinit Atomic<uint32_t> entered_generation{0};  // of the process that last saw a thread enter
 constinit Atomic<ThreadInfo*> thread_pages[kMaxThreadPages];
 
 template <typename T, size_t N>
@@ -124,6 +127,13 @@ bool Grow(ThreadState& state) {
 
 constinit DumpEpoch dump_epoch;
 
+void SetThreadName(ThreadInfo* info, const char (&name)[16]) {
+  uint64_t words[2];
+  memcpy(words, name, sizeof(words));
+  // relaxed: a name torn between two renewals is a wrong label, no more.
+  for (int i = 0; i < 2; i++) info->name[i].store(words[i], std::memory_order_relaxed);
+}
+
 uint16_t DumpEpoch::Begin() {
   auto next = static_cast<uint16_t>(word_.load(std::memory_order_relaxed) + 1);
   // seq_cst: the scan that follows must not be ordered before threads can see the new epoch.
@@ -163,8 +173,15 @@ void ThreadBuffer::Enter() {
     state.uid = uid < kThreadsPerPage * kMaxThreadPages ? uid : kThreadsPerPage * kMaxThreadPages - 1;
   }
   ThreadInfo* page = PageOf(thread_pages, state.uid / kThreadsPerPage, kThreadsPerPage * sizeof(ThreadInfo));
-  if (page != nullptr) page[state.uid % kThreadsPerPage].tid.store(static_cast<int32_t>(tid), std::memory_order_relaxed);
+  if (page != nullptr) {
+    ThreadInfo& info = page[state.uid % kThreadsPerPage];
+    info.tid.store(static_cast<int32_t>(tid), std::memory_order_relaxed);
+    char name[16] = {};
+    os::ThreadName(name);
+    SetThreadName(&info, name);
+  }
   state.generation = generation;
+  entered_generation.store(generation, std::memory_order_relaxed);
 }
 
 RecordId ThreadBuffer::Claim() {
@@ -250,12 +267,26 @@ ThreadBuffer::Totals ThreadBuffer::Sum() {
   return totals;
 }
 
+bool ThreadBuffer::SampledInThisProcess() {
+  return entered_generation.load(std::memory_order_relaxed) == os::ProcessGeneration();
+}
+
+bool ThreadBuffer::AnyLive() {
+  RecordId bound = Bound();
+  for (RecordId id = 0; id < bound; id++) {
+    if (id % kChunkSlots == 0) continue;
+    const Record* record = At(id);
+    if (record != nullptr && Life{record->life.load(std::memory_order_relaxed)}.state() == RecordState::kLive) return true;
+  }
+  return false;
+}
+
 uint32_t ThreadBuffer::ThreadCount() {
   uint32_t count = thread_count.load(std::memory_order_relaxed);
   return count < kThreadsPerPage * kMaxThreadPages ? count : kThreadsPerPage * kMaxThreadPages - 1;
 }
 
-const ThreadInfo* ThreadBuffer::Thread(uint32_t uid) {
+ThreadInfo* ThreadBuffer::Thread(uint32_t uid) {
   ThreadInfo* page = thread_pages[uid / kThreadsPerPage].load(std::memory_order_acquire);
   return page == nullptr ? nullptr : page + uid % kThreadsPerPage;
 }

@@ -65,8 +65,11 @@ inline constexpr uint32_t kChunkSlots = 32;
 
 // Who sampled: kept for as long as the process, because live records outlast their thread.
 struct ThreadInfo {
+  Atomic<uint64_t> name[2];  // the kernel's 16 bytes; as of the first sample, renewed by each dump while the thread lives
   Atomic<int32_t> tid;
 };
+
+void SetThreadName(ThreadInfo* info, const char (&name)[16]);
 
 // The epoch of dumps: bit 16 says that one is running.
 class DumpEpoch {
@@ -119,8 +122,12 @@ class ThreadBuffer {
   };
   static Totals Sum();
 
+  // Whether any thread has sampled since this process began, by fork or by exec; and whether any sample is alive.
+  static bool SampledInThisProcess();
+  static bool AnyLive();
+
   static uint32_t ThreadCount();  // uids run from 1 to this
-  static const ThreadInfo* Thread(uint32_t uid);
+  static ThreadInfo* Thread(uint32_t uid);  // nullptr at the memory cap
 
   static void ResetForTesting();
 };

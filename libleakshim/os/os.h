@@ -42,6 +42,9 @@ int64_t ReadFile(const char* path, void* buffer, size_t bytes);
 int MakeDirectory(const char* path, uint32_t mode);
 int Unlink(const char* path);
 int Stat(const char* path, struct stat* status);  // newfstatat; `struct stat` of <sys/stat.h>
+int LinkStat(const char* path, struct stat* status);  // does not follow a symbolic link
+int DescriptorStat(int fd, struct stat* status);
+int SetMode(int fd, uint32_t mode);
 int64_t ReadLink(const char* path, char* buffer, size_t bytes);
 int64_t CurrentDirectory(char* buffer, size_t bytes);  // length including the NUL, or -errno
 // Directory entries as the kernel's linux_dirent64 records.
@@ -52,6 +55,12 @@ int RenameNoReplace(const char* from, const char* to);
 // --- process and threads --------------------------------------------------------------------------------------------
 
 int ProcessId();
+// The calling thread's name as the kernel has it.
+void ThreadName(char (&name)[16]);
+// RLIMIT_FSIZE of this process in bytes, ~0: none.
+uint64_t FileSizeLimit();
+// Fills `name` with the host's name.
+void HostName(char (&name)[65]);
 int ThreadId();
 uint32_t UserId();           // effective
 bool ThreadIsGone(int tid);  // tgkill(pid, tid, 0) says ESRCH

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include <cerrno>
@@ -73,6 +74,7 @@ void* MapOwn(size_t bytes) {
     return nullptr;
   }
   Syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, address, static_cast<long>(bytes), Word("leakshim"));
+  Syscall(SYS_madvise, address, static_cast<long>(bytes), MADV_NOHUGEPAGE);
   return reinterpret_cast<void*>(address);
 }
 
@@ -164,6 +166,18 @@ int Stat(const char* path, struct stat* status) {
   return static_cast<int>(Syscall(SYS_newfstatat, AT_FDCWD, Word(path), Word(status), 0));
 }
 
+int LinkStat(const char* path, struct stat* status) {
+  return static_cast<int>(Syscall(SYS_newfstatat, AT_FDCWD, Word(path), Word(status), AT_SYMLINK_NOFOLLOW));
+}
+
+int DescriptorStat(int fd, struct stat* status) {
+  return static_cast<int>(Syscall(SYS_fstat, fd, Word(status)));
+}
+
+int SetMode(int fd, uint32_t mode) {
+  return static_cast<int>(Syscall(SYS_fchmod, fd, mode));
+}
+
 int64_t ReadLink(const char* path, char* buffer, size_t bytes) {
   return Syscall(SYS_readlinkat, AT_FDCWD, Word(path), Word(buffer), static_cast<long>(bytes));
 }
@@ -189,6 +203,24 @@ int RenameNoReplace(const char* from, const char* to) {
 int ProcessId() {
   return static_cast<int>(Syscall(SYS_getpid));
 }
+void ThreadName(char (&name)[16]) {
+  constexpr long kGetName = 16;  // PR_GET_NAME
+  if (Syscall(SYS_prctl, kGetName, Word(name)) < 0) name[0] = 0;
+}
+
+uint64_t FileSizeLimit() {
+  uint64_t limits[2] = {~uint64_t{0}, ~uint64_t{0}};
+  constexpr long kFileSize = 1;  // RLIMIT_FSIZE
+  Syscall(SYS_prlimit64, 0, kFileSize, 0, Word(limits));
+  return limits[0];
+}
+
+void HostName(char (&name)[65]) {
+  utsname names{};
+  name[0] = 0;
+  if (Syscall(SYS_uname, Word(&names)) == 0) memcpy(name, names.nodename, sizeof(name));
+}
+
 int ThreadId() {
   return static_cast<int>(Syscall(SYS_gettid));
 }

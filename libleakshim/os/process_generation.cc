@@ -39,6 +39,7 @@ uint32_t ProcessGeneration() {
     uint32_t generation = word->load(std::memory_order_relaxed);
     if (generation != 0) return generation;
     uint32_t fresh = last_generation.fetch_add(1, std::memory_order_relaxed) + 1;
+    known_pid.store(ProcessId(), std::memory_order_relaxed);
     // Threads of the child may get here together: one number wins.
     return word->compare_exchange_strong(generation, fresh, std::memory_order_relaxed) ? fresh : generation;
   }
@@ -50,6 +51,11 @@ uint32_t ProcessGeneration() {
     }
   }
   return last_generation.load(std::memory_order_relaxed);
+}
+
+int GenerationProcessId() {
+  ProcessGeneration();
+  return known_pid.load(std::memory_order_relaxed);
 }
 
 }  // namespace leakshim::os

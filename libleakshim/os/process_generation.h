@@ -16,4 +16,7 @@ void InitProcessGeneration();
 // Never 0. Context: anywhere; a load, and a compare-exchange in the first call after a fork.
 uint32_t ProcessGeneration();
 
+// The process id of this generation. A vfork child, which shares it, has another one: who compares knows where it is.
+int GenerationProcessId();
+
 }  // namespace leakshim::os

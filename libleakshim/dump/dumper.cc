@@ -1,0 +1,172 @@
+#include "dump/dumper.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "capture/capture.h"
+#include "dump/dump_files.h"
+#include "dump/dump_task.h"
+#include "dump/heap_writer.h"
+#include "dump/process_facts.h"
+#include "dump/snapshot.h"
+#include "os/format.h"
+#include "os/message.h"
+#include "os/os.h"
+#include "os/process_generation.h"
+
+namespace leakshim {
+namespace {
+
+constexpr size_t kBufferBytes = 64 << 10;
+
+constinit Dumper::Config config;
+constinit DumpTriggers triggers;
+constinit DumpFiles files;  // of the lock's holder
+
+// Books of dumps; relaxed: for reporting only.
+constinit Atomic<uint64_t> written{0};
+constinit Atomic<uint64_t> failed{0};
+constinit Atomic<uint64_t> dump_cpu_ns{0};
+constinit Atomic<uint64_t> longest_stall_ns{0};
+
+// The process that the dumps so far are of; and how many samples it had inherited when it began.
+constinit Atomic<uint32_t> dumps_generation{0};
+constinit Atomic<uint64_t> dumps_of_generation{0};
+
+// What a task is told: one at a time, under the lock.
+struct Job {
+  DumpReason reason;
+  int pid;
+  int result;
+};
+constinit Job job;
+
+// The file of a dump in the making, and how much of it the host's file size limit allows.
+struct Output {
+  int fd;
+  uint64_t left_bytes;
+};
+
+int WriteWithinLimit(void* context, const char* text, size_t bytes) {
+  auto* output = static_cast<Output*>(context);
+  // A write past RLIMIT_FSIZE sends SIGXFSZ, which kills a process that has never heard of it.
+  if (bytes > output->left_bytes) return -EFBIG;
+  output->left_bytes -= bytes;
+  return os::WriteAll(output->fd, text, bytes);
+}
+
+int WriteDump(const Job& what) {
+  uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
+  int fd = files.Begin(what.pid, ProcessStartSeconds(what.pid));
+  if (fd < 0) return fd;
+  auto* buffer = static_cast<char*>(os::MapOwn(kBufferBytes));
+  Output output{fd, os::FileSizeLimit()};
+  int error = -ENOMEM;
+  Snapshot snapshot;
+  if (buffer != nullptr && snapshot.Take(now_ns, capture_config.accum)) {
+    TextBuffer out(buffer, kBufferBytes, &WriteWithinLimit, &output);
+    DumpContext context{
+        .pid = what.pid,
+        .reason = what.reason,
+        .seq = files.next_seq(),
+        .lg_sample = capture_config.lg_sample,
+        .unwind = capture_config.unwind,
+        .label = config.label,
+        .with_command_line = config.with_command_line,
+        .dumps_written = written.load(std::memory_order_relaxed),
+        .dumps_failed = failed.load(std::memory_order_relaxed),
+        .dump_cpu_ns = dump_cpu_ns.load(std::memory_order_relaxed),
+        .longest_stall_ns = longest_stall_ns.load(std::memory_order_relaxed),
+    };
+    if (WriteHeap(snapshot, context, out)) error = out.Flush();
+  }
+  if (buffer != nullptr) os::UnmapOwn(buffer, kBufferBytes);
+  int closed = os::Close(fd);
+  if (error == 0) error = closed;
+  if (error != 0) {
+    files.Abandon(error);
+    return error;
+  }
+  return files.Commit(what.reason);
+}
+
+void RunJob(void*) {
+  uint64_t before = os::ThreadCpuNs();
+  job.result = WriteDump(job);
+  dump_cpu_ns.fetch_add(os::ThreadCpuNs() - before, std::memory_order_relaxed);
+  (job.result == 0 ? written : failed).fetch_add(1, std::memory_order_relaxed);
+  if (job.result == 0) dumps_of_generation.fetch_add(1, std::memory_order_relaxed);
+}
+
+// With the lock held.
+void Prepare(DumpReason reason) {
+  uint32_t generation = os::ProcessGeneration();
+  if (dumps_generation.load(std::memory_order_relaxed) != generation) {
+    dumps_generation.store(generation, std::memory_order_relaxed);
+    dumps_of_generation.store(0, std::memory_order_relaxed);
+  }
+  job = {reason, os::ProcessId(), 0};
+}
+
+void RunHere() {
+  uint64_t before = os::MonotonicNs();
+  RunJob(nullptr);
+  uint64_t stall = os::MonotonicNs() - before;
+  if (stall > longest_stall_ns.load(std::memory_order_relaxed)) {
+    longest_stall_ns.store(stall, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace
+
+void Dumper::Init(const Config& wanted) {
+  config = wanted;
+  files.Init(config.prefix, config.mode, config.temporary_directory);
+  if (config.prefix[0] != 0) triggers.Init(config.triggers);
+}
+
+void Dumper::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
+  DumpReason reason = triggers.AfterSample(now_ns, allocated_bytes);
+  if (reason == DumpReason::kNone) return;
+  // A vfork child allocates for its parent, but must neither fork a task nor give a file its own id.
+  if (os::ProcessId() != os::GenerationProcessId()) return triggers.Postpone(reason);
+  DumpTask::ReapEnded();
+  if (!DumpTask::TryLock()) return triggers.Postpone(reason);
+  Prepare(reason);
+  if (DumpTask::Start(&RunJob, nullptr)) return;
+  RunHere();
+  DumpTask::Unlock();
+}
+
+int Dumper::Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_bytes) {
+  if (config.prefix[0] == 0) return -ENODEV;
+  if (!DumpTask::Lock(timeout_ns)) return -EBUSY;
+  Prepare(reason);
+  RunHere();
+  int result = job.result;
+  if (path != nullptr && path_bytes > 0) {
+    const char* name = result == 0 ? files.path() : "";
+    size_t length = strlen(name);
+    if (length >= path_bytes) length = path_bytes - 1;
+    memcpy(path, name, length);
+    path[length] = 0;
+  }
+  DumpTask::Unlock();
+  DumpTask::ReapEnded();
+  return result;
+}
+
+void Dumper::AtExit() {
+  if (!config.final_dump || config.prefix[0] == 0) return;
+  bool dumped = dumps_generation.load(std::memory_order_relaxed) == os::ProcessGeneration() &&
+                dumps_of_generation.load(std::memory_order_relaxed) != 0;
+  // Shells and helpers around a service, and children that forked and sampled nothing, leave no files.
+  if (!dumped && !(ThreadBuffer::SampledInThisProcess() && ThreadBuffer::AnyLive())) return;
+  Now(DumpReason::kFinal, 5'000'000'000u, nullptr, 0);
+}
+
+Dumper::Counters Dumper::Read() {
+  return {written.load(std::memory_order_relaxed), failed.load(std::memory_order_relaxed)};
+}
+
+}  // namespace leakshim

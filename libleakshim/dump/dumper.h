@@ -1,0 +1,42 @@
+// Makes dumps: one at a time, beside the application where that can be had, on the calling thread otherwise.
+//
+// Context: hooks (Due), exit and the C API (Now). Never waits in a hook.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "dump/triggers.h"
+
+namespace leakshim {
+
+class Dumper {
+ public:
+  struct Config {
+    const char* prefix = "";  // empty: no dump ever
+    uint32_t mode = 0600;
+    const char* label = "";
+    const char* temporary_directory = nullptr;
+    bool with_command_line = true;
+    bool final_dump = true;
+    DumpTriggers::Config triggers;
+  };
+  // Context: the constructor. The strings must stay.
+  static void Init(const Config& config);
+
+  // After each sample.
+  static void AfterSample(uint64_t now_ns, uint64_t allocated_bytes);
+
+  // A dump on the calling thread. Returns 0 and its path, or -errno. Waits at most `timeout_ns` for one that is running.
+  static int Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_bytes);
+
+  // At exit: the final dump, unless it is off or there is nothing to tell.
+  static void AtExit();
+
+  struct Counters {
+    uint64_t written, failed;
+  };
+  static Counters Read();
+};
+
+}  // namespace leakshim

@@ -1,0 +1,35 @@
+// One snapshot as heap_v2 text with `#` lines: dump/FORMAT.md.
+//
+// Context: the holder of the dump lock; no libc, no thread-local data. Scratch comes from os::MapOwn() and goes back.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "dump/snapshot.h"
+#include "dump/triggers.h"
+#include "os/format.h"
+#include "unwind/unwinder.h"
+
+namespace leakshim {
+
+// What a dump tells beside its snapshot.
+struct DumpContext {
+  int pid;
+  DumpReason reason;
+  uint64_t seq;
+  unsigned lg_sample;       // in force now
+  UnwindMethod unwind;
+  const char* label;        // "" for none
+  bool with_command_line;
+  uint64_t dumps_written, dumps_failed;
+  uint64_t dump_cpu_ns, longest_stall_ns;
+};
+
+// Errors: those of out's sink, sticky in `out`; false where scratch memory could not be had.
+bool WriteHeap(const Snapshot& snapshot, const DumpContext& context, TextBuffer& out);
+
+// 1 - exp(-x) for x >= 0, to 1e-15 relative: the chance that x intervals' worth of bytes are sampled.
+double SampledShare(double x);
+
+}  // namespace leakshim

@@ -1,0 +1,215 @@
+#include "lifecycle.h"
+
+#include <elf.h>
+#include <link.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "capture/capture.h"
+#include "capture/scratch.h"
+#include "capture/stack_table.h"
+#include "dump/dumper.h"
+#define LEAKSHIM_API  // strong here, weak for who calls
+#include "leakshim.h"
+#undef LEAKSHIM_API
+#include "next_malloc.h"
+#include "options.h"
+#include "os/elf_lookup.h"
+#include "os/message.h"
+#include "os/os.h"
+#include "os/process_generation.h"
+#include "unwind/module_map.h"
+#include "unwind/unwinder.h"
+
+// The program's `malloc` as every other object sees it, and ours under a name that nobody can get in front of.
+extern "C" void* malloc(size_t);
+extern "C" __attribute__((visibility("hidden"))) void* leakshim_own_malloc(size_t);
+
+// Bounds of this object as the linker lays it out.
+extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
+extern "C" __attribute__((visibility("hidden"))) const char _end[];
+
+namespace leakshim {
+namespace {
+
+constinit Options options;
+
+struct LineToStderr : TextBuffer {
+  LineToStderr() : TextBuffer(buffer_, sizeof(buffer_), &os::WriteToStderr, nullptr) { Append("leakshim: "); }
+  ~LineToStderr() {
+    AppendChar('\n');
+    Flush();
+  }
+  char buffer_[400];
+};
+
+const char* Find(char** environment, const char* name) {
+  size_t length = strlen(name);
+  for (; environment != nullptr && *environment != nullptr; environment++) {
+    if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=') return *environment + length + 1;
+  }
+  return nullptr;
+}
+
+struct AuxiliaryVector {
+  const void* vdso = nullptr;
+  bool secure = false;
+};
+
+AuxiliaryVector ReadAuxiliaryVector(char** environment) {
+  AuxiliaryVector found;
+  if (environment == nullptr) return found;
+  while (*environment != nullptr) environment++;
+  for (auto* entry = reinterpret_cast<const ElfW(auxv_t)*>(environment + 1); entry->a_type != AT_NULL; entry++) {
+    if (entry->a_type == AT_SYSINFO_EHDR) found.vdso = reinterpret_cast<const void*>(entry->a_un.a_val);
+    if (entry->a_type == AT_SECURE) found.secure = entry->a_un.a_val != 0;
+  }
+  return found;
+}
+
+void Disarm() {
+  capture_config.phase.store(CaptureConfig::Phase::kOff, std::memory_order_release);
+}
+
+// The object that the loader finds `malloc` in first, when that is not us.
+const char* ObjectOfForeignMalloc() {
+  for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
+    os::DynamicTables tables = os::ReadDynamicTables(object);
+    if (os::FindSymbol(tables, "malloc") == reinterpret_cast<uintptr_t>(&malloc)) {
+      return object->l_name[0] != 0 ? object->l_name : "the program itself";
+    }
+  }
+  return "another library";
+}
+
+// Whether jemalloc's own profiler is on beneath us.
+bool JemallocProfiles() {
+  using Mallctl = int (*)(const char*, void*, size_t*, void*, size_t);
+  auto mallctl = reinterpret_cast<Mallctl>(FindInNextMallocObject("mallctl"));
+  bool on = false;
+  size_t bytes = sizeof(on);
+  return mallctl != nullptr && mallctl("opt.prof", &on, &bytes, nullptr, 0) == 0 && on;
+}
+
+UnwindMethod WantedMethod(option::UnwindMode mode) {
+  switch (mode) {
+    case option::UnwindMode::kLibunwind: return UnwindMethod::kLibunwind;
+    case option::UnwindMode::kFp: return UnwindMethod::kFramePointer;
+    case option::UnwindMode::kAuto:
+    case option::UnwindMode::kCfi: break;
+  }
+  return UnwindMethod::kCfi;
+}
+
+void Say(const char* text, size_t bytes) {
+  os::WriteToStderr(nullptr, text, bytes);
+}
+
+}  // namespace
+
+void OnLoad(int, char**, char** environment) {
+  AuxiliaryVector auxiliary = ReadAuxiliaryVector(environment);
+  // A set-user-ID program takes no orders from its environment.
+  if (auxiliary.secure) return Disarm();
+  os::InitMessages();
+  os::InitClock(auxiliary.vdso);
+  os::InitProcessGeneration();
+  if (!ParseOptions(Find(environment, "LEAKSHIM_CONF"), Find(environment, "MALLOC_CONF"), &options, &Say)) {
+    os::Syscall(SYS_exit_group, 1);
+  }
+  if (!options.prof) return Disarm();
+
+  ResolveNextMalloc();
+  if (&malloc != &leakshim_own_malloc) {
+    LineToStderr().Append("not profiling: ").Append(ObjectOfForeignMalloc())
+        .Append(" provides malloc in front of libleakshim.so; name libleakshim.so first in LD_PRELOAD");
+    return Disarm();
+  }
+  if (NextMallocObject() == nullptr) {
+    LineToStderr().Append("not profiling: no malloc was found behind libleakshim.so");
+    return Disarm();
+  }
+
+  os::SetOwnMemoryCap(options.prof_mem);
+  InitModuleMap();
+  SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
+  capture_config.unwind = InitUnwinder(WantedMethod(options.prof_unwind));
+  if (capture_config.unwind != WantedMethod(options.prof_unwind)) {
+    LineToStderr().Append("prof_unwind: the unwinder asked for is not available here; using our own");
+  }
+  capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(&malloc));
+  capture_config.lg_sample = static_cast<uint8_t>(options.lg_prof_sample);
+  capture_config.accum = options.prof_accum;
+  capture_config.seed = options.prof_seed.random ? 0 : options.prof_seed.value + 1;
+  capture_config.start_ns = os::MonotonicCoarseNs();
+  capture_config.after_sample = &Dumper::AfterSample;
+  ScratchPool::SetMaxFrames(static_cast<uint32_t>(options.prof_bt_max));
+
+  if (options.prof_prefix.text[0] != 0 && JemallocProfiles()) {
+    size_t length = strlen(options.prof_prefix.text);
+    if (length + 6 <= sizeof(options.prof_prefix.text)) memcpy(options.prof_prefix.text + length, ".shim", 6);
+    LineToStderr().Append("jemalloc's own profiler is on as well; our dumps go to ").Append(options.prof_prefix.text).Append(".*");
+  }
+  Dumper::Init({
+      .prefix = options.prof_prefix.text,
+      .mode = options.prof_mode,
+      .label = options.prof_label.text,
+      .temporary_directory = Find(environment, "TMPDIR"),
+      .with_command_line = options.prof_cmdline,
+      .final_dump = options.prof_final,
+      .triggers = {.by_time = options.prof_time_interval.automatic || options.prof_time_interval.ns != 0,
+                   .every_ns = options.prof_time_interval.automatic ? 0 : options.prof_time_interval.ns,
+                   .lg_interval = static_cast<int>(options.lg_prof_interval)},
+  });
+  // release: pairs with the acquire in SampleDueSlow(); who samples sees all of the above.
+  if (options.prof_active) capture_config.phase.store(CaptureConfig::Phase::kOn, std::memory_order_release);
+}
+
+void OnExit() {
+  if (capture_config.phase.load(std::memory_order_acquire) != CaptureConfig::Phase::kOn) return;
+  ShimScope scope;
+  Dumper::AtExit();
+}
+
+}  // namespace leakshim
+
+#define LEAKSHIM_EXPORT extern "C" __attribute__((visibility("default")))
+
+LEAKSHIM_EXPORT const char* leakshim_version(void) {
+  return LEAKSHIM_VERSION;
+}
+
+LEAKSHIM_EXPORT int leakshim_dump(char* path, size_t path_bytes) {
+  if (leakshim::capture_config.phase.load(std::memory_order_acquire) != leakshim::CaptureConfig::Phase::kOn) return -ENODEV;
+  leakshim::ShimScope scope;
+  return leakshim::Dumper::Now(leakshim::DumpReason::kRequest, 5'000'000'000u, path, path_bytes);
+}
+
+LEAKSHIM_EXPORT int leakshim_read_counters(struct leakshim_counters* counters, size_t bytes) {
+  using namespace leakshim;  // NOLINT
+  ThreadBuffer::Totals sums = ThreadBuffer::Sum();
+  Dumper::Counters dumps = Dumper::Read();
+  leakshim_counters now{
+      .samples = sums.samples,
+      .allocated_bytes = sums.allocated_bytes,
+      .dropped_memory = capture_books.dropped_memory.load(std::memory_order_relaxed),
+      .dropped_nested = capture_books.dropped_nested.load(std::memory_order_relaxed),
+      .unseen_frees = capture_books.unseen_frees.load(std::memory_order_relaxed),
+      .truncated_stacks = capture_books.truncated_stacks.load(std::memory_order_relaxed),
+      .own_memory_bytes = os::OwnMemoryBytes(),
+      .stacks = StackTable::Count(),
+      .dumps = dumps.written,
+      .dumps_failed = dumps.failed,
+  };
+  memset(counters, 0, bytes);
+  memcpy(counters, &now, bytes < sizeof(now) ? bytes : sizeof(now));
+  return 0;
+}
+
+// The loader calls initialisers with the program's arguments and environment; no start files of the compiler are linked.
+extern "C" {
+__attribute__((section(".init_array"), used)) static void (*const leakshim_on_load)(int, char**, char**) = &leakshim::OnLoad;
+__attribute__((section(".fini_array"), used)) static void (*const leakshim_on_exit)() = &leakshim::OnExit;
+}

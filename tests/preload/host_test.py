@@ -1,0 +1,112 @@
+"""The host does not notice: what it waits for, closes, blocks and becomes is as it was without us."""
+
+import os
+import subprocess
+
+import harness
+
+# A dump every MiB, several hundred in a run.
+OFTEN = "lg_prof_sample:12,lg_prof_interval:20,prof_keep:0"
+
+
+def host(what, dumps=True, conf=OFTEN):
+    run = harness.run([harness.program("host"), what], conf=conf, timeout=120)
+    assert run.status == 0 and run.stdout == "fine\n", run
+    assert run.stderr == "", run.stderr
+    if dumps:
+        assert len(run.dumps) > 5, run.dumps
+    for path in run.dumps:
+        harness.Dump(path).check_books()
+    return run
+
+
+def waitpid_meets_the_hosts_children_alone():
+    host("wait")
+
+
+def a_single_threaded_host_may_unshare():
+    host("unshare")
+
+
+def a_host_that_gives_up_root_stays_unprivileged():
+    directory = harness.tempfile.mkdtemp(prefix="leakshim-test-")
+    os.chmod(directory, 0o777)
+    run = harness.run([harness.program("host"), "setuid"], conf=OFTEN, directory=directory)
+    assert run.status == 0 and run.stdout == "fine\n" and run.stderr == "", run
+    assert len(run.dumps) > 5, run.dumps
+
+
+def under_seccomp_the_thread_that_noticed_writes():
+    run = host("seccomp")
+    assert all(harness.Dump(path).maps for path in run.dumps)
+
+
+def signals_reach_the_host_and_no_task():
+    host("signals")
+
+
+def a_closed_pipe_is_closed_for_its_reader():
+    host("pipes")
+
+
+def errno_is_left_alone():
+    host("errno")
+    host("errno", dumps=False, conf="lg_prof_sample:0,prof_prefix:/proc/nowhere/x,lg_prof_interval:16".replace(
+        "lg_prof_interval:16", "lg_prof_interval:-1"))
+
+
+def edge_cases_are_those_of_the_next_allocator():
+    for conf in ("lg_prof_sample:0", "lg_prof_sample:19"):
+        alone = harness.run([harness.program("edges")], preload=None)
+        shimmed = harness.run([harness.program("edges")], conf=conf)
+        assert alone.stdout == shimmed.stdout and alone.status == shimmed.status == 0, (alone, shimmed)
+        assert shimmed.stderr == "", shimmed.stderr
+
+
+def blocks_from_before_our_constructor_stay_valid():
+    early = os.path.join(harness.PROGRAMS, "libbootstrap_constructor.so")
+    for order in (f"{harness.LIBRARY}:{early}", f"{early}:{harness.LIBRARY}"):
+        run = harness.run([harness.program("edges")], conf="lg_prof_sample:0", preload=order)
+        assert run.status == 0 and "early blocks fine" in run.stdout and run.stderr == "", run
+
+
+def another_allocator_in_front_is_told_in_one_line():
+    jemalloc = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
+    run = harness.run(["/bin/true"], conf="lg_prof_sample:0", preload=f"{jemalloc}:{harness.LIBRARY}")
+    assert run.status == 0 and run.stderr.count("\n") == 1 and "libjemalloc.so.2" in run.stderr, run
+    assert not run.dumps
+    for allocator in ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2.0"):
+        path = f"/usr/lib/x86_64-linux-gnu/{allocator}"
+        run = harness.run([harness.program("edges")], conf="lg_prof_sample:0", preload=f"{harness.LIBRARY}:{path}")
+        alone = harness.run([harness.program("edges")], preload=path)
+        assert run.status == alone.status and run.stderr == alone.stderr, (run, alone)
+        assert run.stdout == alone.stdout or allocator != "libmimalloc.so.2.0", (allocator, run.stdout, alone.stdout)
+        assert len(run.dumps) == 1
+
+
+def a_helper_that_samples_nothing_leaves_nothing():
+    run = harness.run(["/bin/sh", "-c", "for i in 1 2 3 4 5; do /bin/ls / > /dev/null; done; (true); /bin/echo hi"])
+    assert run.stdout == "hi\n" and run.stderr == "" and os.listdir(run.directory) == [], run
+
+
+def a_pid_namespace_gives_two_processes_the_same_name():
+    directory = harness.tempfile.mkdtemp(prefix="leakshim-test-")
+    sizes = harness.program("sizes")
+    for _ in range(3):
+        done = subprocess.run(["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "env",
+                               f"LD_PRELOAD={harness.LIBRARY}", "LEAKSHIM_CONF=lg_prof_sample:10", sizes, "1000x500"],
+                              cwd=directory, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stderr == "", done
+    dumps = harness.dumps_in(directory)
+    assert len(dumps) == 6, dumps
+    assert len({harness.Dump(path).about["start_time"] for path in dumps}) == 3
+
+
+if __name__ == "__main__":
+    harness.main({test.__name__: test for test in (
+        waitpid_meets_the_hosts_children_alone, a_single_threaded_host_may_unshare,
+        a_host_that_gives_up_root_stays_unprivileged, under_seccomp_the_thread_that_noticed_writes,
+        signals_reach_the_host_and_no_task, a_closed_pipe_is_closed_for_its_reader, errno_is_left_alone,
+        edge_cases_are_those_of_the_next_allocator, blocks_from_before_our_constructor_stay_valid,
+        another_allocator_in_front_is_told_in_one_line, a_helper_that_samples_nothing_leaves_nothing,
+        a_pid_namespace_gives_two_processes_the_same_name)})

@@ -1,0 +1,55 @@
+"""What the built library needs, exports and imports: the lists that keep it loadable everywhere."""
+
+import re
+import subprocess
+
+import harness
+
+HOOKS = {"malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "aligned_alloc", "memalign", "valloc",
+         "pvalloc", "free_sized", "free_aligned_sized", "malloc_usable_size"}
+API = {"leakshim_version", "leakshim_dump", "leakshim_read_counters"}
+# The loader's list of loaded objects: data, not a function.
+IMPORTS = {"_r_debug"}
+
+
+def tool(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def needs_libc_alone():
+    needed = re.findall(r"NEEDED.*\[(.*)\]", tool("readelf", "-dW", harness.LIBRARY))
+    assert set(needed) <= {"libc.so.6", "ld-linux-x86-64.so.2"}, needed
+
+
+def no_symbol_version_above_2_17():
+    versions = re.findall(r"GLIBC_(\d+)\.(\d+)", tool("readelf", "-VW", harness.LIBRARY))
+    assert versions, "no version at all: has the library been stripped of its imports?"
+    assert all((int(major), int(minor)) <= (2, 17) for major, minor in versions), versions
+
+
+def exports_the_hooks_and_the_api_alone():
+    names = {line.split()[-1].split("@")[0] for line in tool("nm", "-D", "--defined-only", harness.LIBRARY).splitlines()}
+    assert names == HOOKS | API, names ^ (HOOKS | API)
+
+
+def imports_nothing_that_allocates_locks_or_prints():
+    names = {line.split()[-1].split("@")[0] for line in tool("nm", "-D", "--undefined-only", harness.LIBRARY).splitlines()}
+    assert names == IMPORTS, names ^ IMPORTS
+
+
+def thread_local_data_is_small_and_initial_exec():
+    headers = tool("readelf", "-lW", harness.LIBRARY)
+    size = int(re.search(r"^\s+TLS\s+\S+ \S+ \S+ \S+ (0x[0-9a-f]+)", headers, re.M).group(1), 16)
+    assert size <= 256, f"{size} bytes of thread-local data come off every thread's stack"
+    assert "STATIC_TLS" in tool("readelf", "-dW", harness.LIBRARY)
+
+
+def every_relocation_is_done_at_start():
+    assert re.search(r"BIND_NOW|FLAGS_1.*NOW", tool("readelf", "-dW", harness.LIBRARY))
+
+
+if __name__ == "__main__":
+    harness.main({test.__name__: test for test in (
+        needs_libc_alone, no_symbol_version_above_2_17, exports_the_hooks_and_the_api_alone,
+        imports_nothing_that_allocates_locks_or_prints, thread_local_data_is_small_and_initial_exec,
+        every_relocation_is_done_at_start)})
