@@ -40,7 +40,8 @@ need_packages() {
   log=$(mktemp)
   {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
-      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 "${missing[@]}"
   } >"$log" 2>&1 </dev/null || status=$?
   ((status == 0)) || cat "$log" >&2
   rm -f "$log"

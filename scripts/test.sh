@@ -19,6 +19,6 @@ for preset in "${presets[@]}"; do
   echo "== $preset"
   cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset" --parallel "$jobs"
-  ctest --preset "$preset" --parallel "$jobs"
+  ctest --preset "$preset" --parallel "$jobs" --no-tests=error
   echo "== $preset: all tests passed, $((SECONDS - started)) s"
 done

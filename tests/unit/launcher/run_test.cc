@@ -11,7 +11,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-absl::StatusOr<RunOptions> Parse(std::vector<const char*> words) {
+absl::StatusOr<RunOptions> Parse(const std::vector<const char*>& words) {
   static std::vector<char*> arguments;  // RunOptions points into it
   arguments.clear();
   for (const char* word : words) arguments.push_back(const_cast<char*>(word));
