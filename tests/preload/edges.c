@@ -62,10 +62,11 @@ int main(void) {
   void* failed = realloc(kept, half);
   say("realloc(kept, half)", failed);
   printf("kept %d\n", ((char*)kept)[99]);
+  void* volatile same = kept;
   errno = 0;
-  failed = reallocarray(kept, huge, 2);
+  failed = reallocarray(same, huge, 2);
   say("reallocarray(kept, huge, 2)", failed);
-  kept = realloc(kept, none);
+  kept = realloc(same, none);
   say("realloc(kept, 0)", kept);
   free(kept);
   free(NULL);

@@ -1,0 +1,41 @@
+// leakshim: starts programs under libleakshim.so.
+
+#include <cstdio>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "leakshim/run.h"
+
+namespace {
+
+constexpr char kHelp[] = R"(usage: leakshim run [OPTION...] [--] COMMAND [ARGUMENT...]
+       leakshim --version
+
+Finds native memory leaks in unmodified programs. `leakshim run` starts a program
+that then writes heap profiles; `leakprof` reads them.
+
+  leakshim run java -jar app.jar
+  leakprof --text leakshim.*.heap
+
+`leakshim run --help` lists the options; see also leakshim(1).
+)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "run") return leakshim::Run(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
+  if (command == "--help" || command == "-h") {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (command == "--version") {
+    std::puts("leakshim " LEAKSHIM_VERSION);
+    return 0;
+  }
+  if (!command.empty()) {
+    std::fprintf(stderr, "leakshim: unknown command '%s'\n", argv[1]);
+  }
+  std::fputs(kHelp, stderr);
+  return leakshim::kExitUsage;
+}
