@@ -423,6 +423,7 @@ class HeapWriter {
   }
 
   void WriteFramesOf(const Module& module, const Frame* frame, const Frame* end);
+  void WriteFrame(const Module& module, Frame frame, const char* symbol, uint64_t offset);
 
   void WriteMappedLibraries() {
     char path[64];
@@ -449,6 +450,40 @@ class HeapWriter {
   Counts totals_{};
   unsigned lg_file_ = 0;
 };
+
+void HeapWriter::WriteFramesOf(const Module& module, const Frame* frame, const Frame* end) {
+  auto count = static_cast<size_t>(end - frame);
+  Scratch<uintptr_t> addresses(count);
+  if (addresses.get() == nullptr) return;
+  // A return address belongs to the call before it; only the hooks themselves are captured as they are.
+  bool own = module.id == capture_config.own_module;
+  for (size_t i = 0; i < count; i++) addresses[i] = FramePc(frame[i]) - (own ? 0 : 1);
+  struct Context {
+    HeapWriter* self;
+    const Module* module;
+    const Frame* frame;
+    size_t next;
+    bool own;
+  } names{this, &module, frame, 0, own};
+  FindNativeNames(
+      module, addresses.get(), count,
+      [](void* data, size_t index, const char* symbol, uint64_t offset) {
+        auto* to = static_cast<Context*>(data);
+        while (to->next < index) to->self->WriteFrame(*to->module, to->frame[to->next++], nullptr, 0);
+        to->self->WriteFrame(*to->module, to->frame[to->next++], symbol, offset + (to->own ? 0 : 1));
+      },
+      &names);
+  while (names.next < count) WriteFrame(module, frame[names.next++], nullptr, 0);
+}
+
+void HeapWriter::WriteFrame(const Module& module, Frame frame, const char* symbol, uint64_t offset) {
+  out_.Append("# pc ").AppendHex(FramePc(frame)).AppendChar(' ').AppendDecimal(module.id).AppendChar(' ');
+  out_.AppendHex(FramePc(frame) - module.bias);
+  if (symbol != nullptr) {
+    out_.AppendChar(' ').AppendEscaped(symbol, TextBuffer::Escape::kLastField).AppendChar('+').AppendHex(offset);
+  }
+  out_.AppendChar('\n');
+}
 
 }  // namespace
 
