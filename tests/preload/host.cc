@@ -1,5 +1,5 @@
 // A host that does, while dumps are written every few samples, what a dump task must not disturb:
-//     host wait | unshare | setuid | seccomp | signals | errno | pipes
+//     host wait | unshare | setuid | seccomp | signals | errno | pipes | busy <seconds>
 // Exits 0 and prints `fine` when it saw what it would have seen alone.
 
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -140,6 +141,15 @@ void Pipes() {
   }
 }
 
+// Allocates a little all the time: time passes, and somebody notices.
+void Busy(int seconds) {
+  time_t end = time(nullptr) + seconds;
+  while (time(nullptr) < end) {
+    Allocate(200);
+    usleep(1000);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -151,6 +161,7 @@ int main(int argc, char** argv) {
   else if (strcmp(what, "signals") == 0) Signals();
   else if (strcmp(what, "errno") == 0) Errno();
   else if (strcmp(what, "pipes") == 0) Pipes();
+  else if (strcmp(what, "busy") == 0) Busy(argc > 2 ? atoi(argv[2]) : 1);
   else return 2;
   puts("fine");
   return 0;
