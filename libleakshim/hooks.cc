@@ -135,10 +135,6 @@ LEAKSHIM_COLD void FreeAlignedSizedMaybeSample(void* block, size_t alignment, si
 LEAKSHIM_COLD void* ReallocMaybeSample(void* block, size_t bytes, bool due_look) {
   return ReallocSlow(&realloc, block, bytes, due_look, [=] { return next_malloc.realloc(block, bytes); });
 }
-LEAKSHIM_COLD void* ReallocArrayMaybeSample(void* block, size_t count, size_t bytes, size_t total, bool due_look) {
-  // Shown as realloc: jeprof does not know reallocarray for an allocation function and would not hide it.
-  return ReallocSlow(&realloc, block, total, due_look, [=] { return next_malloc.reallocarray(block, count, bytes); });
-}
 
 }  // namespace
 }  // namespace leakshim
@@ -149,7 +145,7 @@ void* malloc(size_t bytes) {
 }
 
 // Under this name nobody can get in front of ours: by it lifecycle tells whether somebody did.
-extern "C" __attribute__((visibility("hidden"), alias("malloc"))) void* leakshim_own_malloc(size_t);
+extern "C" __attribute__((visibility("hidden"), alias("malloc"), copy(malloc))) void* leakshim_own_malloc(size_t);
 
 void* calloc(size_t count, size_t bytes) {
   size_t total;
@@ -169,15 +165,12 @@ void* realloc(void* block, size_t bytes) {
   return next_malloc.realloc(block, bytes);
 }
 
+// Forwarded as such only to be refused: glibc's calls `realloc` by its public name, which is ours, and one block would be
+// counted twice.
 void* reallocarray(void* block, size_t count, size_t bytes) {
   size_t total;
-  if (!__builtin_mul_overflow(count, bytes, &total)) {
-    bool due_look = CountDown(total);
-    if (__builtin_expect(due_look || MayBeSampled(block), 0)) {
-      return ReallocArrayMaybeSample(block, count, bytes, total, due_look);
-    }
-  }
-  return next_malloc.reallocarray(block, count, bytes);
+  if (__builtin_mul_overflow(count, bytes, &total)) return next_malloc.reallocarray(block, count, bytes);
+  return realloc(block, total);
 }
 
 int posix_memalign(void** block, size_t alignment, size_t bytes) {

@@ -74,11 +74,9 @@ void* BootstrapAllocate(size_t bytes, size_t alignment) {
 
 // --- members that an allocator may lack, built from its own -----------------------------------------------------------
 
-void* ReallocArrayFromRealloc(void* block, size_t count, size_t bytes) {
-  size_t total;
-  // An overflow becomes a size that no allocator can serve: it fails as it would, and sets errno as it would.
-  if (__builtin_mul_overflow(count, bytes, &total)) total = ~size_t{0} - kPageBytes;
-  return next_malloc.realloc(block, total);
+void* ReallocArrayFromRealloc(void* block, size_t, size_t) {
+  // A size that no allocator can serve: it fails as it would, and sets errno as it would.
+  return next_malloc.realloc(block, ~size_t{0} - kPageBytes);
 }
 
 int PosixMemalignFromMemalign(void** block, size_t alignment, size_t bytes) {
@@ -142,8 +140,7 @@ void* BootRealloc(void* block, size_t bytes) {
   return block == nullptr ? BootstrapAllocate(bytes, 16) : nullptr;
 }
 void* BootReallocArray(void* block, size_t count, size_t bytes) {
-  if (ResolveNextMalloc()) return next_malloc.reallocarray(block, count, bytes);
-  return block == nullptr ? BootCalloc(count, bytes) : nullptr;
+  return ResolveNextMalloc() ? next_malloc.reallocarray(block, count, bytes) : nullptr;
 }
 void* BootMemalign(size_t alignment, size_t bytes) {
   if (ResolveNextMalloc()) return next_malloc.memalign(alignment, bytes);

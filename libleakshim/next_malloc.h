@@ -18,7 +18,7 @@ struct NextMalloc {
   void (*free)(void*);
   void* (*calloc)(size_t, size_t);
   void* (*realloc)(void*, size_t);
-  void* (*reallocarray)(void*, size_t, size_t);
+  void* (*reallocarray)(void*, size_t, size_t);  // called with products that overflow, to be refused
   int (*posix_memalign)(void**, size_t, size_t);
   void* (*aligned_alloc)(size_t, size_t);
   void* (*memalign)(size_t, size_t);

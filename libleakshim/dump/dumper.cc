@@ -21,7 +21,9 @@ constexpr size_t kBufferBytes = 64 << 10;
 
 constinit Dumper::Config config;
 constinit DumpTriggers triggers;
-constinit DumpFiles files;  // of the lock's holder
+// Of the lock's holder:
+constinit DumpFiles files;
+constinit ProcessFacts* facts = nullptr;
 
 // Books of dumps; relaxed: for reporting only.
 constinit Atomic<uint64_t> written{0};
@@ -57,7 +59,10 @@ int WriteWithinLimit(void* context, const char* text, size_t bytes) {
 
 int WriteDump(const Job& what) {
   uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
-  int fd = files.Begin(what.pid, ProcessStartSeconds(what.pid));
+  if (facts == nullptr) facts = static_cast<ProcessFacts*>(os::MapOwn(sizeof(ProcessFacts)));
+  if (facts != nullptr) CollectProcessFacts(what.pid, facts);
+  uint64_t start_s = facts != nullptr && facts->start_time_ns.known ? facts->start_time_ns.value / 1'000'000'000u : 0;
+  int fd = files.Begin(what.pid, start_s);
   if (fd < 0) return fd;
   auto* buffer = static_cast<char*>(os::MapOwn(kBufferBytes));
   Output output{fd, os::FileSizeLimit()};
@@ -72,6 +77,7 @@ int WriteDump(const Job& what) {
         .lg_sample = capture_config.lg_sample,
         .unwind = capture_config.unwind,
         .label = config.label,
+        .facts = facts,
         .with_command_line = config.with_command_line,
         .dumps_written = written.load(std::memory_order_relaxed),
         .dumps_failed = failed.load(std::memory_order_relaxed),

@@ -291,13 +291,17 @@ class HeapWriter {
     out_.Append("# leakshim 1\n");
     WriteText("about.version", LEAKSHIM_VERSION);
     if (context_.label[0] != 0) WriteText("about.label", context_.label);
-    WriteSeconds("about.dump_time", os::RealtimeNs());
+    uint64_t now_ns = os::RealtimeNs();
+    WriteSeconds("about.dump_time", now_ns);
+    if (context_.facts != nullptr && context_.facts->start_time_ns.known && now_ns > context_.facts->start_time_ns.value) {
+      WriteSeconds("about.uptime", now_ns - context_.facts->start_time_ns.value);
+    }
     WriteNumber("about.seq", context_.seq);
     WriteText("about.reason", DumpReasonText(context_.reason));
     WriteNumber("about.interval", context_.lg_sample == 0 ? 0 : uint64_t{1} << context_.lg_sample);
     static constexpr const char* kUnwinders[] = {"none", "cfi", "libunwind", "fp"};
     WriteText("about.unwinder", kUnwinders[static_cast<int>(context_.unwind)]);
-    WriteProcessFacts();
+    if (context_.facts != nullptr) WriteProcessFacts(*context_.facts, context_.with_command_line, out_);
     ThreadBuffer::Totals sums = ThreadBuffer::Sum();
     WriteNumber("books.samples", sums.samples);
     WriteNumber("books.live_samples", snapshot_.live_samples());
@@ -312,8 +316,6 @@ class HeapWriter {
     WriteSeconds("books.own_dump_cpu", context_.dump_cpu_ns);
     WriteSeconds("books.longest_stall", context_.longest_stall_ns);
   }
-
-  void WriteProcessFacts();
 
   void WriteThreads() {
     for (uint32_t uid = 1; uid <= thread_count_; uid++) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dump/process_facts.h"
 #include "dump/snapshot.h"
 #include "dump/triggers.h"
 #include "os/format.h"
@@ -21,6 +22,7 @@ struct DumpContext {
   unsigned lg_sample;       // in force now
   UnwindMethod unwind;
   const char* label;        // "" for none
+  const ProcessFacts* facts;  // nullptr: no memory for them
   bool with_command_line;
   uint64_t dumps_written, dumps_failed;
   uint64_t dump_cpu_ns, longest_stall_ns;

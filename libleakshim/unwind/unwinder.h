@@ -43,6 +43,9 @@ struct alignas(16) UnwindScratch {
 // Context: the constructor only.
 UnwindMethod InitUnwinder(UnwindMethod wanted);
 
+// The addresses of this library: frames in it are left out of stacks. Empty at first. Context: the constructor.
+void SetOwnCodeRange(uintptr_t start, uintptr_t end);
+
 // Walks the calling thread's stack, leaf first, into frames[0, max_frames). Frames of this library itself (by address
 // range) are left out. `scratch` belongs to the caller for the time of the call.
 WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);

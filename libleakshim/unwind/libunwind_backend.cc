@@ -1,0 +1,175 @@
+#include "unwind/libunwind_backend.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+#include "os/atomic.h"
+#include "os/elf_lookup.h"
+#include "os/os.h"
+#include "os/process_generation.h"
+#include "unwind/module_map.h"
+
+namespace leakshim {
+namespace {
+
+// The part of libunwind's x86-64 interface that is used, as of libunwind.so.8: register numbers and sizes are its ABI.
+constexpr int kRegisterRbp = 6, kRegisterRip = 16, kRegisterRsp = 7;
+constexpr size_t kContextBytes = 968, kCursorBytes = 127 * 8;
+static_assert(kContextBytes + kCursorBytes + 32 <= sizeof(UnwindScratch));
+
+struct Functions {
+  int (*get_context)(void*);
+  int (*init_local)(void*, void*);
+  int (*step)(void*);
+  int (*get_register)(void*, int, uintptr_t*);
+  int* (*errno_location)();
+};
+constinit Functions libunwind{};
+
+// The module of the pc that is being stepped from: all that libunwind may see of the process.
+constinit thread_local const Module* stepping = nullptr;
+
+int PresentModule(int (*callback)(dl_phdr_info*, size_t, void*), void* data) {
+  const Module* module = stepping;
+  if (module == nullptr || module->program_headers == 0) return 0;
+  dl_phdr_info info{};
+  info.dlpi_addr = module->bias;
+  info.dlpi_name = module->path;
+  info.dlpi_phdr = reinterpret_cast<const ElfW(Phdr)*>(module->program_headers);
+  info.dlpi_phnum = static_cast<ElfW(Half)>(module->program_header_count);
+  info.dlpi_adds = ModuleCount();
+  return callback(&info, sizeof(info), data);
+}
+
+// libunwind's lock: the first word of its mutex holds the generation of the process that took it, so that a fork child
+// knows a lock whose holder did not come along.
+int LockMutex(pthread_mutex_t* mutex) {
+  auto* word = reinterpret_cast<std::atomic<uint32_t>*>(mutex);
+  uint32_t mine = os::ProcessGeneration();
+  for (;;) {
+    uint32_t holder = word->load(std::memory_order_relaxed);
+    // acquire: pairs with the release below; what the last holder did to the cache is seen.
+    if (holder != mine && word->compare_exchange_strong(holder, mine, std::memory_order_acquire)) return 0;
+    os::Syscall(SYS_sched_yield);
+  }
+}
+
+int UnlockMutex(pthread_mutex_t* mutex) {
+  reinterpret_cast<std::atomic<uint32_t>*>(mutex)->store(0, std::memory_order_release);
+  return 0;
+}
+
+uintptr_t FindAnywhere(const char* name) {
+  for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
+    if (uintptr_t address = os::FindSymbol(os::ReadDynamicTables(object), name)) return address;
+  }
+  return 0;
+}
+
+// Points libunwind's own references to `name` at `replacement`. Returns how many there were.
+int Redirect(const link_map* object, const char* name, uintptr_t replacement) {
+  os::DynamicTables tables = os::ReadDynamicTables(object);
+  struct Relocations {
+    const ElfW(Rela)* first;
+    size_t bytes;
+  } lists[2] = {};
+  for (const ElfW(Dyn)* entry = object->l_ld; entry->d_tag != DT_NULL; entry++) {
+    uintptr_t value = entry->d_un.d_ptr;
+    const auto* located = reinterpret_cast<const ElfW(Rela)*>(value < object->l_addr ? value + object->l_addr : value);
+    if (entry->d_tag == DT_RELA) lists[0].first = located;
+    if (entry->d_tag == DT_RELASZ) lists[0].bytes = entry->d_un.d_val;
+    if (entry->d_tag == DT_JMPREL) lists[1].first = located;
+    if (entry->d_tag == DT_PLTRELSZ) lists[1].bytes = entry->d_un.d_val;
+  }
+  int redirected = 0;
+  const auto* symbols = static_cast<const ElfW(Sym)*>(tables.symbols);
+  for (const Relocations& list : lists) {
+    for (size_t i = 0; list.first != nullptr && i < list.bytes / sizeof(ElfW(Rela)); i++) {
+      const ElfW(Rela)& relocation = list.first[i];
+      unsigned type = ELF64_R_TYPE(relocation.r_info);
+      if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT) continue;
+      if (strcmp(tables.strings + symbols[ELF64_R_SYM(relocation.r_info)].st_name, name) != 0) continue;
+      uintptr_t slot = object->l_addr + relocation.r_offset;
+      auto page = static_cast<long>(slot & ~uintptr_t{4095});
+      // The slot may lie in pages that are read-only since start (relro). They stay writable: nothing else is there.
+      if (os::Syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE) != 0) return 0;
+      *reinterpret_cast<uintptr_t*>(slot) = replacement;
+      redirected++;
+    }
+  }
+  return redirected;
+}
+
+}  // namespace
+
+bool InitLibunwind() {
+  auto open = reinterpret_cast<void* (*)(const char*, int)>(FindAnywhere("dlopen"));
+  libunwind.errno_location = reinterpret_cast<int* (*)()>(FindAnywhere("__errno_location"));
+  if (open == nullptr || libunwind.errno_location == nullptr) return false;
+  // The handle is glibc's link_map. Never closed.
+  const auto* object = static_cast<const link_map*>(open("libunwind.so.8", RTLD_NOW | RTLD_LOCAL));
+  if (object == nullptr) return false;
+  os::DynamicTables tables = os::ReadDynamicTables(object);
+  auto find = [&](const char* name) { return os::FindSymbol(tables, name); };
+  libunwind.get_context = reinterpret_cast<int (*)(void*)>(find("_Ux86_64_getcontext"));
+  libunwind.init_local = reinterpret_cast<int (*)(void*, void*)>(find("_ULx86_64_init_local"));
+  libunwind.step = reinterpret_cast<int (*)(void*)>(find("_ULx86_64_step"));
+  libunwind.get_register = reinterpret_cast<int (*)(void*, int, uintptr_t*)>(find("_ULx86_64_get_reg"));
+  bool complete = libunwind.get_context != nullptr && libunwind.init_local != nullptr && libunwind.step != nullptr &&
+                  libunwind.get_register != nullptr;
+  return complete && Redirect(object, "dl_iterate_phdr", reinterpret_cast<uintptr_t>(&PresentModule)) > 0 &&
+         Redirect(object, "pthread_mutex_lock", reinterpret_cast<uintptr_t>(&LockMutex)) > 0 &&
+         Redirect(object, "pthread_mutex_unlock", reinterpret_cast<uintptr_t>(&UnlockMutex)) > 0;
+}
+
+WalkResult WalkWithLibunwind(Frame* frames, uint32_t max_frames, uintptr_t own_start, uintptr_t own_end,
+                             UnwindScratch* scratch) {
+  int* host_errno = libunwind.errno_location();
+  int kept_errno = *host_errno;
+  void* context = scratch->bytes;
+  void* cursor = scratch->bytes + ((kContextBytes + 15) & ~size_t{15});
+  WalkResult walk{0, StackEnd::kTruncated, 0, 0, 0};
+  libunwind.get_context(context);
+  bool usable = libunwind.init_local(cursor, context) == 0;
+  // Our own frames count against the limit too, so that a walk is bounded whatever happens.
+  for (uint32_t steps = 0; usable; steps++) {
+    uintptr_t pc = 0;
+    libunwind.get_register(cursor, kRegisterRip, &pc);
+    libunwind.get_register(cursor, kRegisterRsp, &walk.sp);
+    libunwind.get_register(cursor, kRegisterRbp, &walk.fp);
+    walk.pc = pc;
+    if (pc == 0) {
+      walk.end = StackEnd::kOutermost;
+      break;
+    }
+    bool own = pc >= own_start && pc < own_end;
+    if (!own && walk.depth == max_frames) {
+      walk.end = StackEnd::kDepthLimit;
+      break;
+    }
+    const Module* module = stepping;
+    if (module == nullptr || pc < module->start || pc >= module->end) module = GetModule(FindModule(pc));
+    stepping = module;
+    if (!own) frames[walk.depth++] = NativeFrame(pc, module == nullptr ? kNoModule : module->id);
+    if (module == nullptr) {
+      walk.end = StackEnd::kUnknownCode;
+      break;
+    }
+    int more = libunwind.step(cursor);
+    if (more <= 0 || steps > max_frames + 64) {
+      walk.end = more == 0 ? StackEnd::kOutermost : StackEnd::kTruncated;
+      break;
+    }
+  }
+  stepping = nullptr;
+  *host_errno = kept_errno;
+  return walk;
+}
+
+}  // namespace leakshim

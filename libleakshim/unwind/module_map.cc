@@ -1,0 +1,241 @@
+#include "unwind/module_map.h"
+
+#include <elf.h>
+#include <link.h>
+
+#include <cstring>
+
+#include "os/arena.h"
+#include "os/atomic.h"
+#include "os/elf_lookup.h"
+#include "os/os.h"
+
+namespace leakshim {
+namespace {
+
+// What _dl_find_object() fills in. Source: glibc's <dlfcn.h> since 2.35, x86-64; declared here so that the library builds
+// and runs on older ones.
+struct FoundObject {
+  unsigned long long flags;
+  void* map_start;
+  void* map_end;
+  link_map* object;
+  void* eh_frame_hdr;
+  unsigned long long reserved[7];
+};
+using FindObjectFunction = int (*)(void*, FoundObject*);
+
+constinit FindObjectFunction find_object = nullptr;
+constinit Arena arena{16 << 10};
+constinit char executable_path[1024] = {};
+
+constinit Atomic<const Module*> modules[size_t{kMaxModules} + 1];
+constinit Atomic<uint32_t> module_count{0};
+
+// Ids by start address; linear probing. Entries of one address follow each other in the order in which they came.
+constexpr size_t kBuckets = size_t{1} << 15;
+constinit Atomic<ModuleId> by_start[kBuckets];
+
+// Where the loader has no lock-free look-up: modules found by reading its list, at most this often.
+constexpr uint64_t kRescanNs = 1'000'000'000u;
+constinit Atomic<uint64_t> next_rescan_ns{0};
+
+size_t BucketOf(uintptr_t start) {
+  return ((start >> 12) * 0x9e3779b97f4a7c15u) >> 49;
+}
+
+// What an object in memory is told by, beside its place.
+struct Identity {
+  uintptr_t start, end;
+  const link_map* object;
+  uintptr_t eh_frame_hdr;
+};
+
+// Whether the object that is mapped now is the one that `module` describes. The object is in use (an address of it is on
+// the calling thread's stack), so its note can be read.
+bool IsSame(const Module& module, const Identity& now) {
+  if (module.start != now.start || module.end != now.end) return false;
+  if (module.build_id_bytes == 0) return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld);
+  return memcmp(reinterpret_cast<const void*>(module.build_id_note), module.build_id, module.build_id_bytes) == 0;
+}
+
+void ReadProgramHeaders(Module* module) {
+  const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(module->start);
+  if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr))) return;
+  const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(module->start + header->e_phoff);
+  if (header->e_phoff + header->e_phnum * sizeof(ElfW(Phdr)) > 4096) return;  // not certainly mapped
+  module->program_headers = reinterpret_cast<uintptr_t>(segments);
+  module->program_header_count = header->e_phnum;
+  for (int i = 0; i < header->e_phnum; i++) {
+    const ElfW(Phdr)& segment = segments[i];
+    uintptr_t at = module->bias + segment.p_vaddr;
+    if (segment.p_type == PT_GNU_EH_FRAME) module->eh_frame_hdr = at;
+    if (segment.p_type != PT_NOTE || module->build_id_bytes != 0) continue;
+    uintptr_t end = at + segment.p_memsz;
+    if (at < module->start || end > module->end) continue;
+    while (at + sizeof(ElfW(Nhdr)) <= end) {
+      const auto* note = reinterpret_cast<const ElfW(Nhdr)*>(at);
+      uintptr_t name = at + sizeof(*note), contents = name + ((note->n_namesz + 3u) & ~3u);
+      uintptr_t next = contents + ((note->n_descsz + 3u) & ~3u);
+      if (next > end || next <= at) break;
+      if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+          memcmp(reinterpret_cast<const void*>(name), "GNU", 4) == 0) {
+        module->build_id_note = contents;
+        module->build_id_bytes = static_cast<uint8_t>(note->n_descsz < 20 ? note->n_descsz : 20);
+        memcpy(module->build_id, reinterpret_cast<const void*>(contents), module->build_id_bytes);
+        break;
+      }
+      at = next;
+    }
+  }
+}
+
+// The loader's name of an object as an absolute path that lives as long as the process.
+const char* PathOf(const link_map* object) {
+  const char* name = object->l_name;
+  if (name == nullptr || name[0] == 0) return executable_path;
+  if (strncmp(name, "linux-vdso.so", 13) == 0 || strncmp(name, "linux-gate.so", 13) == 0) return "[vdso]";
+  if (name[0] == '/') return arena.CopyString(name, strlen(name));
+  // Named relative to the working directory, which is where it was found, unless that changed since.
+  char directory[512];
+  int64_t length = os::CurrentDirectory(directory, sizeof(directory));
+  if (length <= 1) return arena.CopyString(name, strlen(name));
+  while (name[0] == '.' && name[1] == '/') name += 2;
+  size_t name_length = strlen(name);
+  auto* path = static_cast<char*>(arena.Allocate(static_cast<size_t>(length) + name_length + 1));
+  if (path == nullptr) return nullptr;
+  memcpy(path, directory, static_cast<size_t>(length - 1));
+  path[length - 1] = '/';
+  memcpy(path + length, name, name_length + 1);
+  return path;
+}
+
+ModuleId Record(const Identity& now, size_t bucket) {
+  auto* module = static_cast<Module*>(arena.Allocate(sizeof(Module)));
+  if (module == nullptr) return kNoModule;
+  *module = {};
+  module->start = now.start;
+  module->end = now.end;
+  module->bias = now.object->l_addr;
+  module->dynamic = reinterpret_cast<uintptr_t>(now.object->l_ld);
+  module->eh_frame_hdr = now.eh_frame_hdr;
+  module->path = PathOf(now.object);
+  if (module->path == nullptr) return kNoModule;
+  ReadProgramHeaders(module);
+  // relaxed: reserves a number; the stores below publish the entry.
+  uint32_t id = module_count.load(std::memory_order_relaxed);
+  do {
+    if (id >= kMaxModules) return kNoModule;
+  } while (!module_count.compare_exchange_weak(id, id + 1, std::memory_order_relaxed));
+  module->id = static_cast<ModuleId>(++id);
+  // release: pairs with GetModule(); the entry is complete.
+  modules[id].store(module, std::memory_order_release);
+  for (size_t probe = 0; probe < kBuckets; probe++) {
+    ModuleId empty = kNoModule;
+    // release: pairs with the acquire of the look-up; who finds the id finds its entry.
+    if (by_start[(bucket + probe) % kBuckets].compare_exchange_strong(empty, module->id, std::memory_order_acq_rel)) break;
+  }
+  return module->id;
+}
+
+ModuleId Intern(const Identity& now) {
+  size_t bucket = BucketOf(now.start);
+  // The latest of several at one address is the likeliest, and the only one that can be there now besides its equals.
+  for (size_t probe = 0; probe < kBuckets; probe++) {
+    ModuleId id = by_start[(bucket + probe) % kBuckets].load(std::memory_order_acquire);
+    if (id == kNoModule) break;
+    if (IsSame(*modules[id].load(std::memory_order_acquire), now)) return id;
+  }
+  return Record(now, bucket);
+}
+
+// Range and tables of an object of the loader's list, from its program headers.
+bool Describe(const link_map* object, Identity* found) {
+  // The ELF header lies where the first page of the file is mapped: at the bias for every shared object and for PIE
+  // executables; a fixed executable's is found below its dynamic section.
+  uintptr_t start = object->l_addr;
+  if (start == 0) {
+    start = reinterpret_cast<uintptr_t>(object->l_ld) & ~uintptr_t{4095};
+    for (int pages = 0; pages < 1 << 16; pages++, start -= 4096) {
+      char magic[SELFMAG];
+      if (os::SafeRead(magic, start, sizeof(magic)) != SELFMAG) return false;
+      if (memcmp(magic, ELFMAG, SELFMAG) == 0) break;
+    }
+  }
+  ElfW(Ehdr) header;
+  if (os::SafeRead(&header, start, sizeof(header)) != sizeof(header)) return false;
+  if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return false;
+  *found = {start, start, object, 0};
+  for (int i = 0; i < header.e_phnum; i++) {
+    ElfW(Phdr) segment;
+    uintptr_t at = start + header.e_phoff + static_cast<uintptr_t>(i) * sizeof(segment);
+    if (os::SafeRead(&segment, at, sizeof(segment)) != sizeof(segment)) return false;
+    if (segment.p_type == PT_GNU_EH_FRAME) found->eh_frame_hdr = object->l_addr + segment.p_vaddr;
+    uintptr_t end = object->l_addr + segment.p_vaddr + segment.p_memsz;
+    if (segment.p_type == PT_LOAD && end > found->end) found->end = end;
+  }
+  return true;
+}
+
+// Reads the loader's list without its lock: each entry is copied by a read that cannot fault, and the walk is bounded.
+void Rescan() {
+  const link_map* at = _r_debug.r_map;
+  for (int i = 0; at != nullptr && i < 10'000; i++) {
+    link_map object;
+    if (os::SafeRead(&object, reinterpret_cast<uintptr_t>(at), sizeof(object)) <
+        static_cast<int64_t>(offsetof(link_map, l_prev))) {
+      return;
+    }
+    Identity found;
+    if (Describe(&object, &found)) Intern(found);
+    at = object.l_next;
+  }
+}
+
+ModuleId FindRecorded(uintptr_t pc) {
+  // Newest first: what came to an address last is what is there.
+  for (uint32_t id = module_count.load(std::memory_order_acquire); id > 0; id--) {
+    const Module* module = GetModule(static_cast<ModuleId>(id));
+    if (module != nullptr && pc >= module->start && pc < module->end) return static_cast<ModuleId>(id);
+  }
+  return kNoModule;
+}
+
+}  // namespace
+
+void InitModuleMap() {
+  int64_t length = os::ReadLink("/proc/self/exe", executable_path, sizeof(executable_path) - 1);
+  if (length < 0) executable_path[0] = 0;
+  for (const link_map* object = _r_debug.r_map; object != nullptr && find_object == nullptr; object = object->l_next) {
+    find_object = reinterpret_cast<FindObjectFunction>(
+        os::FindSymbol(os::ReadDynamicTables(object), "_dl_find_object"));
+  }
+  if (find_object == nullptr) Rescan();
+}
+
+ModuleId FindModule(uintptr_t pc) {
+  if (find_object != nullptr) {
+    FoundObject found;
+    if (find_object(reinterpret_cast<void*>(pc), &found) != 0 || found.object == nullptr) return kNoModule;
+    return Intern({reinterpret_cast<uintptr_t>(found.map_start), reinterpret_cast<uintptr_t>(found.map_end),
+                   found.object, reinterpret_cast<uintptr_t>(found.eh_frame_hdr)});
+  }
+  ModuleId id = FindRecorded(pc);
+  if (id != kNoModule) return id;
+  uint64_t now = os::MonotonicCoarseNs(), due = next_rescan_ns.load(std::memory_order_relaxed);
+  if (now < due || !next_rescan_ns.compare_exchange_strong(due, now + kRescanNs, std::memory_order_relaxed)) {
+    return kNoModule;
+  }
+  Rescan();
+  return FindRecorded(pc);
+}
+
+const Module* GetModule(ModuleId id) {
+  return modules[id].load(std::memory_order_acquire);
+}
+
+uint32_t ModuleCount() {
+  return module_count.load(std::memory_order_acquire);
+}
+
+}  // namespace leakshim
