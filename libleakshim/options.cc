@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "os/format.h"
+#include "os/text.h"
 
 namespace leakshim {
 namespace {
@@ -33,12 +34,6 @@ enum OptionId : uint8_t {
 #include "options.def"
 #undef OPTION
   kOptionCount,
-};
-
-// A piece of a larger text.
-struct Slice {
-  const char* text;
-  size_t bytes;
 };
 
 struct OptionInfo {
@@ -70,15 +65,6 @@ constexpr SignalName kSignals[] = {
     {"URG", SIGURG},       {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ},   {"PROF", SIGPROF}, {"IO", SIGIO},
     {"VTALRM", SIGVTALRM}, {"PWR", SIGPWR},   {"WINCH", SIGWINCH},
 };
-
-bool Equals(Slice slice, const char* text) {
-  return strlen(text) == slice.bytes && memcmp(slice.text, text, slice.bytes) == 0;
-}
-
-bool StartsWith(Slice slice, const char* prefix) {
-  size_t bytes = strlen(prefix);
-  return bytes <= slice.bytes && memcmp(slice.text, prefix, bytes) == 0;
-}
 
 // --- values ---------------------------------------------------------------------------------------------------------
 
