@@ -59,12 +59,12 @@ int WriteWithinLimit(void* context, const char* text, size_t bytes) {
 
 int WriteDump(const Job& what) {
   uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
-  if (facts == nullptr) facts = static_cast<ProcessFacts*>(os::MapOwn(sizeof(ProcessFacts)));
+  if (facts == nullptr) facts = static_cast<ProcessFacts*>(os::MapForDump(sizeof(ProcessFacts)));
   if (facts != nullptr) CollectProcessFacts(what.pid, facts);
   uint64_t start_s = facts != nullptr && facts->start_time_ns.known ? facts->start_time_ns.value / 1'000'000'000u : 0;
   int fd = files.Begin(what.pid, start_s);
   if (fd < 0) return fd;
-  auto* buffer = static_cast<char*>(os::MapOwn(kBufferBytes));
+  auto* buffer = static_cast<char*>(os::MapForDump(kBufferBytes));
   Output output{fd, os::FileSizeLimit()};
   int error = -ENOMEM;
   Snapshot snapshot;
@@ -86,7 +86,7 @@ int WriteDump(const Job& what) {
     };
     if (WriteHeap(snapshot, context, out)) error = out.Flush();
   }
-  if (buffer != nullptr) os::UnmapOwn(buffer, kBufferBytes);
+  if (buffer != nullptr) os::UnmapForDump(buffer, kBufferBytes);
   int closed = os::Close(fd);
   if (error == 0) error = closed;
   if (error != 0) {

@@ -18,9 +18,9 @@ namespace {
 template <typename T>
 class Scratch {
  public:
-  explicit Scratch(size_t count) : bytes_(count * sizeof(T)), memory_(count == 0 ? nullptr : os::MapOwn(bytes_)) {}
+  explicit Scratch(size_t count) : bytes_(count * sizeof(T)), memory_(count == 0 ? nullptr : os::MapForDump(bytes_)) {}
   ~Scratch() {
-    if (memory_ != nullptr) os::UnmapOwn(memory_, bytes_);
+    if (memory_ != nullptr) os::UnmapForDump(memory_, bytes_);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -67,7 +67,7 @@ class FrameSet {
     }
     places_ = 64;
     while (places_ < frames_at_most * 2) places_ *= 2;
-    frames_ = static_cast<Frame*>(os::MapOwn(places_ * sizeof(Frame)));
+    frames_ = static_cast<Frame*>(os::MapForDump(places_ * sizeof(Frame)));
     if (frames_ == nullptr) return false;
     for (const SnapshotCell* cell = snapshot.begin(); cell != snapshot.end(); cell++) {
       if (cell != snapshot.begin() && cell->stack == cell[-1].stack) continue;
@@ -83,8 +83,8 @@ class FrameSet {
     return FindShared();
   }
   ~FrameSet() {
-    if (frames_ != nullptr) os::UnmapOwn(frames_, places_ * sizeof(Frame));
-    if (shared_ != nullptr) os::UnmapOwn(shared_, shared_count_ * sizeof(uintptr_t));
+    if (frames_ != nullptr) os::UnmapForDump(frames_, places_ * sizeof(Frame));
+    if (shared_ != nullptr) os::UnmapForDump(shared_, shared_count_ * sizeof(uintptr_t));
   }
 
   const Frame* begin() const { return frames_; }
@@ -131,7 +131,7 @@ class FrameSet {
     size_t shared = 0;
     for (size_t i = 1; i < count_; i++) shared += pcs[i] == pcs[i - 1];
     if (shared == 0) return true;
-    shared_ = static_cast<uintptr_t*>(os::MapOwn(shared * sizeof(uintptr_t)));
+    shared_ = static_cast<uintptr_t*>(os::MapForDump(shared * sizeof(uintptr_t)));
     if (shared_ == nullptr) return false;
     for (size_t i = 1; i < count_; i++) {
       if (pcs[i] == pcs[i - 1]) shared_[shared_count_++] = pcs[i];

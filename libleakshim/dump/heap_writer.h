@@ -1,6 +1,6 @@
 // One snapshot as heap_v2 text with `#` lines: dump/FORMAT.md.
 //
-// Context: the holder of the dump lock; no libc, no thread-local data. Scratch comes from os::MapOwn() and goes back.
+// Context: the holder of the dump lock; no libc, no thread-local data. Scratch comes from os::MapForDump() and goes back.
 #pragma once
 
 #include <cstddef>

@@ -236,14 +236,14 @@ void FindNativeNames(const Module& module, const uintptr_t* addresses, size_t co
                      void* context) {
   if (count == 0 || module.dynamic == 0) return;
   size_t scratch_bytes = sizeof(Scratch) + count * sizeof(Candidate);
-  auto* scratch = static_cast<Scratch*>(os::MapOwn(scratch_bytes));
+  auto* scratch = static_cast<Scratch*>(os::MapForDump(scratch_bytes));
   if (scratch == nullptr) return;
   SymbolScan scan(module, addresses, count, scratch);
   if (scan.FindTables()) {
     scan.ReadSymbols();
     scan.Report(sink, context);
   }
-  os::UnmapOwn(scratch, scratch_bytes);
+  os::UnmapForDump(scratch, scratch_bytes);
 }
 
 }  // namespace leakshim

@@ -242,12 +242,12 @@ bool ParseStat(Slice text, uint64_t* threads, uint64_t* start_ticks) {
 }
 
 void CollectProcessFacts(int pid, ProcessFacts* facts, const char* proc) {
-  auto* scratch = static_cast<Scratch*>(os::MapOwn(sizeof(Scratch)));
+  auto* scratch = static_cast<Scratch*>(os::MapForDump(sizeof(Scratch)));
   if (scratch == nullptr) return;
   Collector collector(pid, facts, proc, scratch);
   if (facts->pid != pid) collector.CollectIdentity();
   collector.CollectMemory();
-  os::UnmapOwn(scratch, sizeof(Scratch));
+  os::UnmapForDump(scratch, sizeof(Scratch));
 }
 
 void WriteProcessFacts(const ProcessFacts& facts, bool with_cmdline, TextBuffer& out) {

@@ -18,7 +18,7 @@
 
 namespace leakshim {
 
-// Large: keep it in memory from os::MapOwn(), which is also the zeroed state that the first collection wants.
+// Large: keep it in memory from os::MapForDump(), which is also the zeroed state that the first collection wants.
 struct ProcessFacts {
   // Collected once for each pid, so that all dumps of a process agree; a forked child collects anew.
   int pid;             // 0: not yet collected

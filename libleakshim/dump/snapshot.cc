@@ -80,7 +80,7 @@ bool ReadRecord(const Record& record, uint16_t epoch, SeenRecord* seen) {
 }
 
 Snapshot::~Snapshot() {
-  if (cells_ != nullptr) os::UnmapOwn(cells_, places_ * sizeof(SnapshotCell));
+  if (cells_ != nullptr) os::UnmapForDump(cells_, places_ * sizeof(SnapshotCell));
 }
 
 bool Snapshot::Add(StackId stack, uint16_t size_class, unsigned lg, uint32_t thread_uid, SnapshotCell** found) {
@@ -108,7 +108,7 @@ bool Snapshot::Add(StackId stack, uint16_t size_class, unsigned lg, uint32_t thr
 
 bool Snapshot::Resize(size_t places) {
   Snapshot larger;
-  larger.cells_ = static_cast<SnapshotCell*>(os::MapOwn(places * sizeof(SnapshotCell)));
+  larger.cells_ = static_cast<SnapshotCell*>(os::MapForDump(places * sizeof(SnapshotCell)));
   if (larger.cells_ == nullptr) return false;
   larger.places_ = places;
   for (size_t i = 0; i < places_; i++) {

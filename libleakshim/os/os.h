@@ -1,7 +1,7 @@
 // Everything that the runtime asks of the kernel: raw system calls, no libc, no errno, no locks, no thread-local data.
 //
 // Every function may run in a hook, in a signal handler and in the dump task. Results follow the kernel: a value, or
-// -errno (never -1 plus errno). All own memory comes from MapOwn(), so that one cap and one counter cover it.
+// -errno (never -1 plus errno). All lasting memory comes from MapOwn(), so that one cap and one counter cover it.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,10 @@ void* MapOwn(size_t bytes);
 
 // Gives back what MapOwn() gave; `bytes` as it was asked for.
 void UnmapOwn(void* address, size_t bytes);
+
+// The same beside the cap, for the scratch of the one dump that runs: a process at its cap must still be able to tell.
+void* MapForDump(size_t bytes);
+void UnmapForDump(void* address, size_t bytes);
 
 // Bytes mapped by MapOwn() now, and how often it failed.
 uint64_t OwnMemoryBytes();

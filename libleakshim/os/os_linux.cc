@@ -38,6 +38,20 @@ long Word(P* pointer) {
   return reinterpret_cast<long>(pointer);
 }
 
+size_t WholePages(size_t bytes) {
+  return (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+}
+
+// Zeroed pages, named where the kernel can, without huge pages; nullptr where they cannot be had.
+void* MapAnonymous(size_t bytes) {
+  auto length = static_cast<long>(bytes);
+  long address = Syscall(SYS_mmap, 0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (address < 0 && address > -4096) return nullptr;
+  Syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, address, length, Word("leakshim"));
+  Syscall(SYS_madvise, address, length, MADV_NOHUGEPAGE);
+  return reinterpret_cast<void*>(address);
+}
+
 uint64_t ReadClock(clockid_t clock) {
   timespec now{};
   if (vdso_clock == nullptr || vdso_clock(clock, &now) != 0) Syscall(SYS_clock_gettime, clock, Word(&now));
@@ -59,29 +73,32 @@ long Syscall(long number, long a, long b, long c, long d, long e, long f) {
 }
 
 void* MapOwn(size_t bytes) {
-  bytes = (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+  bytes = WholePages(bytes);
   // relaxed: a budget, no data is published through it.
   if (own_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes > own_cap_bytes.load(std::memory_order_relaxed)) {
     own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
     own_failures.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
-  long address =
-      Syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (address < 0 && address > -4096) {
+  void* address = MapAnonymous(bytes);
+  if (address == nullptr) {
     own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
     own_failures.fetch_add(1, std::memory_order_relaxed);
-    return nullptr;
   }
-  Syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, address, static_cast<long>(bytes), Word("leakshim"));
-  Syscall(SYS_madvise, address, static_cast<long>(bytes), MADV_NOHUGEPAGE);
-  return reinterpret_cast<void*>(address);
+  return address;
 }
 
 void UnmapOwn(void* address, size_t bytes) {
-  bytes = (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
-  Syscall(SYS_munmap, Word(address), static_cast<long>(bytes));
-  own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+  UnmapForDump(address, bytes);
+  own_bytes.fetch_sub(WholePages(bytes), std::memory_order_relaxed);
+}
+
+void* MapForDump(size_t bytes) {
+  return MapAnonymous(WholePages(bytes));
+}
+
+void UnmapForDump(void* address, size_t bytes) {
+  Syscall(SYS_munmap, Word(address), static_cast<long>(WholePages(bytes)));
 }
 
 uint64_t OwnMemoryBytes() {

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 import harness
 
@@ -101,6 +102,7 @@ def a_pid_namespace_gives_two_processes_the_same_name():
                                f"LD_PRELOAD={harness.LIBRARY}", "LEAKSHIM_CONF=lg_prof_sample:10", sizes, "1000x500"],
                               cwd=directory, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and done.stderr == "", done
+        time.sleep(0.05)  # a start time is known to 10 ms
     dumps = harness.dumps_in(directory)
     assert len(dumps) == 6, dumps
     assert len({harness.Dump(path).about["start_time"] for path in dumps}) == 3

@@ -39,7 +39,7 @@ def a_bad_option_is_one_line_and_the_default_stays():
 
 
 def malformed_options_do_not_stop_the_host():
-    for conf in ("nonsense", "a:b:c,,", ":", "prof_prefix", "prof:true,", "\x01\xff"):
+    for conf in ("nonsense", "a:b:c,,", ":", "prof_prefix", "\x01\xff"):
         run = harness.run(["/bin/echo", "hi"], conf=conf)
         assert run.status == 0 and run.stdout == "hi\n" and 1 <= len(lines_of(run)) <= 3, (conf, run)
 

@@ -77,7 +77,8 @@ TEST(ProcessFactsTest, ThreadsAndTheirStacksAreCounted) {
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(during->threads.value, before->threads.value + 5);
-  EXPECT_GE(during->maps.stacks, before->maps.stacks + 5);
+  // Stacks of threads that ended earlier may lie about, kept by the C library for the next ones.
+  EXPECT_GE(during->maps.stacks, during->threads.value);
 }
 
 TEST(ProcessFactsTest, LinesAreThoseOfTheFormat) {
