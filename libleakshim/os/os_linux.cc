@@ -72,14 +72,17 @@ void* MapOwn(size_t bytes) {
     own_failures.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
+  // acquire: pairs with the release in UnmapOwn(); the kernel may give us what another thread has just given back.
+  (void)own_bytes.load(std::memory_order_acquire);
   Syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, address, static_cast<long>(bytes), Word("leakshim"));
   return reinterpret_cast<void*>(address);
 }
 
 void UnmapOwn(void* address, size_t bytes) {
   bytes = (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+  // release: pairs with the acquire in MapOwn(): what was done with the memory comes before what its next owner does.
+  own_bytes.fetch_sub(bytes, std::memory_order_release);
   Syscall(SYS_munmap, Word(address), static_cast<long>(bytes));
-  own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 uint64_t OwnMemoryBytes() {
