@@ -144,9 +144,6 @@ void* malloc(size_t bytes) {
   return next_malloc.malloc(bytes);
 }
 
-// Under this name nobody can get in front of ours: by it lifecycle tells whether somebody did.
-extern "C" __attribute__((visibility("hidden"), alias("malloc"), copy(malloc))) void* leakshim_own_malloc(size_t);
-
 void* calloc(size_t count, size_t bytes) {
   size_t total;
   // An overflow is the next allocator's to refuse.

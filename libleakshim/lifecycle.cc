@@ -23,9 +23,8 @@
 #include "unwind/module_map.h"
 #include "unwind/unwinder.h"
 
-// The program's `malloc` as every other object sees it, and ours under a name that nobody can get in front of.
+// The program's `malloc` as every object sees it: ours, unless somebody got in front.
 extern "C" void* malloc(size_t);
-extern "C" __attribute__((visibility("hidden"))) void* leakshim_own_malloc(size_t);
 
 // Bounds of this object as the linker lays it out.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
@@ -73,13 +72,13 @@ void Disarm() {
   capture_config.phase.store(CaptureConfig::Phase::kOff, std::memory_order_release);
 }
 
-// The object that the loader finds `malloc` in first, when that is not us.
+// The object that the loader finds `malloc` in, when that is not this library; nullptr when it is. Asked of each object's
+// own tables: dlsym would tell what the caller sees.
 const char* ObjectOfForeignMalloc() {
   for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
-    os::DynamicTables tables = os::ReadDynamicTables(object);
-    if (os::FindSymbol(tables, "malloc") == reinterpret_cast<uintptr_t>(&malloc)) {
-      return object->l_name[0] != 0 ? object->l_name : "the program itself";
-    }
+    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") != reinterpret_cast<uintptr_t>(&malloc)) continue;
+    if (object->l_ld == _DYNAMIC) return nullptr;
+    return object->l_name[0] != 0 ? object->l_name : "the program itself";
   }
   return "another library";
 }
@@ -122,8 +121,8 @@ void OnLoad(int, char**, char** environment) {
   if (!options.prof) return Disarm();
 
   ResolveNextMalloc();
-  if (&malloc != &leakshim_own_malloc) {
-    LineToStderr().Append("not profiling: ").Append(ObjectOfForeignMalloc())
+  if (const char* foreign = ObjectOfForeignMalloc()) {
+    LineToStderr().Append("not profiling: ").Append(foreign)
         .Append(" provides malloc in front of libleakshim.so; name libleakshim.so first in LD_PRELOAD");
     return Disarm();
   }

@@ -92,7 +92,13 @@ uint64_t BootTimeClockNs() {
   uint64_t threads = 0, start_ticks = 0;
   if (ReadStat(&threads, &start_ticks)) {
     // Not btime of /proc/stat: on a large machine that file takes milliseconds.
-    uint64_t since_boot = BootTimeClockNs(), now = os::RealtimeNs(), start = start_ticks * kNsPerTick;
+    uint64_t since_boot = 0, now = 0, start = start_ticks * kNsPerTick;
+    // The two clocks at one moment: again if we were interrupted between them.
+    for (int i = 0; i < 5; i++) {
+      since_boot = BootTimeClockNs();
+      now = os::RealtimeNs();
+      if (BootTimeClockNs() - since_boot < kNsPerSecond / 10'000) break;
+    }
     if (since_boot >= start && now > since_boot - start) facts_.start_time_ns.Set(now - (since_boot - start));
   }
   Slice boot_id = ReadText(Path("sys/kernel/random", "boot_id"));

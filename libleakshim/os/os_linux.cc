@@ -85,12 +85,15 @@ void* MapOwn(size_t bytes) {
     own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
     own_failures.fetch_add(1, std::memory_order_relaxed);
   }
+  // acquire: pairs with the release in UnmapOwn(); the kernel may give us what another thread has just given back.
+  (void)own_bytes.load(std::memory_order_acquire);
   return address;
 }
 
 void UnmapOwn(void* address, size_t bytes) {
+  // release: pairs with the acquire in MapOwn(): what was done with the memory comes before what its next owner does.
+  own_bytes.fetch_sub(WholePages(bytes), std::memory_order_release);
   UnmapForDump(address, bytes);
-  own_bytes.fetch_sub(WholePages(bytes), std::memory_order_relaxed);
 }
 
 void* MapForDump(size_t bytes) {
