@@ -46,6 +46,7 @@ class Snapshot {
 
   // Adds one observation; the scan's step, exposed for its test.
   bool Add(StackId stack, uint16_t size_class, unsigned lg, uint32_t thread_uid, SnapshotCell** cell);
+  void SortForTesting() { Sort(); }
 
  private:
   bool Resize(size_t places);

@@ -90,7 +90,8 @@ def another_allocator_in_front_is_told_in_one_line():
 
 
 def a_helper_that_samples_nothing_leaves_nothing():
-    run = harness.run(["/bin/sh", "-c", "for i in 1 2 3 4 5; do /bin/ls / > /dev/null; done; (true); /bin/echo hi"])
+    run = harness.run(["/bin/sh", "-c", "for i in 1 2 3 4 5; do /bin/ls / > /dev/null; done; (true); /bin/echo hi"],
+                      conf="prof_seed:7")  # a seed whose first gap is long: by chance a helper may be sampled, and then it tells
     assert run.stdout == "hi\n" and run.stderr == "" and os.listdir(run.directory) == [], run
 
 
