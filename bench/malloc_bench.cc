@@ -1,5 +1,5 @@
-// What a program pays for its malloc: run as it is, and again under LD_PRELOAD=libleakshim.so; bench/compare.py does both in
-// turn and prints the ratios.
+// What a program pays for its malloc: run as it is, and again under LD_PRELOAD=libleakshim.so; bench/compare.py does
+// both in turn and prints the ratios.
 
 #include <benchmark/benchmark.h>
 

@@ -1,4 +1,5 @@
-// The malloc family as the program calls it. Forwarding rules only, to be checked by eye; what a sample is, capture/ knows.
+// The malloc family as the program calls it. Forwarding rules only, to be checked by eye; what a sample is, capture/
+// knows.
 //
 // Every function forwards exactly what it was given. A block is recorded after the real allocation and taken out before
 // the real free, so an address is never in the books of two owners. Nothing here touches errno.
@@ -162,8 +163,8 @@ void* realloc(void* block, size_t bytes) {
   return next_malloc.realloc(block, bytes);
 }
 
-// Forwarded as such only to be refused: glibc's calls `realloc` by its public name, which is ours, and one block would be
-// counted twice.
+// Forwarded as such only to be refused: glibc's calls `realloc` by its public name, which is ours, and one block would
+// be counted twice.
 void* reallocarray(void* block, size_t count, size_t bytes) {
   size_t total;
   if (__builtin_mul_overflow(count, bytes, &total)) return next_malloc.reallocarray(block, count, bytes);

@@ -72,8 +72,8 @@ void Disarm() {
   capture_config.phase.store(CaptureConfig::Phase::kOff, std::memory_order_release);
 }
 
-// The object that the loader finds `malloc` in, when that is not this library; nullptr when it is. Asked of each object's
-// own tables: dlsym would tell what the caller sees.
+// The object that the loader finds `malloc` in, when that is not this library; nullptr when it is. Asked of each
+// object's own tables: dlsym would tell what the caller sees.
 const char* ObjectOfForeignMalloc() {
   for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
     if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") != reinterpret_cast<uintptr_t>(&malloc)) continue;
@@ -94,10 +94,13 @@ bool JemallocProfiles() {
 
 UnwindMethod WantedMethod(option::UnwindMode mode) {
   switch (mode) {
-    case option::UnwindMode::kCfi: return UnwindMethod::kCfi;
-    case option::UnwindMode::kFp: return UnwindMethod::kFramePointer;
+    case option::UnwindMode::kCfi:
+      return UnwindMethod::kCfi;
+    case option::UnwindMode::kFp:
+      return UnwindMethod::kFramePointer;
     case option::UnwindMode::kAuto:
-    case option::UnwindMode::kLibunwind: break;
+    case option::UnwindMode::kLibunwind:
+      break;
   }
   return UnwindMethod::kLibunwind;
 }
@@ -122,7 +125,9 @@ void OnLoad(int, char**, char** environment) {
 
   ResolveNextMalloc();
   if (const char* foreign = ObjectOfForeignMalloc()) {
-    LineToStderr().Append("not profiling: ").Append(foreign)
+    LineToStderr()
+        .Append("not profiling: ")
+        .Append(foreign)
         .Append(" provides malloc in front of libleakshim.so; name libleakshim.so first in LD_PRELOAD");
     return Disarm();
   }
@@ -151,7 +156,10 @@ void OnLoad(int, char**, char** environment) {
   if (options.prof_prefix.text[0] != 0 && JemallocProfiles()) {
     size_t length = strlen(options.prof_prefix.text);
     if (length + 6 <= sizeof(options.prof_prefix.text)) memcpy(options.prof_prefix.text + length, ".shim", 6);
-    LineToStderr().Append("jemalloc's own profiler is on as well; our dumps go to ").Append(options.prof_prefix.text).Append(".*");
+    LineToStderr()
+        .Append("jemalloc's own profiler is on as well; our dumps go to ")
+        .Append(options.prof_prefix.text)
+        .Append(".*");
   }
   Dumper::Init({
       .prefix = options.prof_prefix.text,
@@ -183,7 +191,8 @@ LEAKSHIM_EXPORT const char* leakshim_version(void) {
 }
 
 LEAKSHIM_EXPORT int leakshim_dump(char* path, size_t path_bytes) {
-  if (leakshim::capture_config.phase.load(std::memory_order_acquire) != leakshim::CaptureConfig::Phase::kOn) return -ENODEV;
+  if (leakshim::capture_config.phase.load(std::memory_order_acquire) != leakshim::CaptureConfig::Phase::kOn)
+    return -ENODEV;
   leakshim::ShimScope scope;
   return leakshim::Dumper::Now(leakshim::DumpReason::kRequest, 5'000'000'000u, path, path_bytes);
 }
@@ -209,8 +218,10 @@ LEAKSHIM_EXPORT int leakshim_read_counters(struct leakshim_counters* counters, s
   return 0;
 }
 
-// The loader calls initialisers with the program's arguments and environment; no start files of the compiler are linked.
+// The loader calls initialisers with the program's arguments and environment; no start files of the compiler are
+// linked.
 extern "C" {
-__attribute__((section(".init_array"), used)) static void (*const leakshim_on_load)(int, char**, char**) = &leakshim::OnLoad;
+__attribute__((section(".init_array"), used)) static void (*const leakshim_on_load)(int, char**,
+                                                                                    char**) = &leakshim::OnLoad;
 __attribute__((section(".fini_array"), used)) static void (*const leakshim_on_exit)() = &leakshim::OnExit;
 }

@@ -1,6 +1,6 @@
-// The few libc functions that the compiler calls of itself, or that a parser cannot do without, as symbols of our own that
-// exports.map keeps inside: the library imports no function from libc, so nothing that a host interposes, and nothing newer
-// than its libc, can get between.
+// The few libc functions that the compiler calls of itself, or that a parser cannot do without, as symbols of our own
+// that exports.map keeps inside: the library imports no function from libc, so nothing that a host interposes, and
+// nothing newer than its libc, can get between.
 //
 // Compiled without loop-to-call transformation, which would turn each body into a call of itself.
 
@@ -8,8 +8,7 @@
 
 extern "C" {
 
-void* memcpy(void* __restrict destination, const void* __restrict source,
-                                                   size_t bytes) {
+void* memcpy(void* __restrict destination, const void* __restrict source, size_t bytes) {
   void* d = destination;
   asm volatile("rep movsb" : "+D"(d), "+S"(source), "+c"(bytes) : : "memory");
   return destination;

@@ -72,7 +72,8 @@ void* BootstrapAllocate(size_t bytes, size_t alignment) {
   }
 }
 
-// --- members that an allocator may lack, built from its own -----------------------------------------------------------
+// --- members that an allocator may lack, built from its own
+// -----------------------------------------------------------
 
 void* ReallocArrayFromRealloc(void* block, size_t, size_t) {
   // A size that no allocator can serve: it fails as it would, and sets errno as it would.
@@ -122,7 +123,8 @@ size_t UsableSizeUnknown(void*) {
   return 0;
 }
 
-// --- what the pointers are at first: resolve, then forward, or serve from the arena -------------------------------------
+// --- what the pointers are at first: resolve, then forward, or serve from the arena
+// -------------------------------------
 
 void* BootMalloc(size_t bytes) {
   return ResolveNextMalloc() ? next_malloc.malloc(bytes) : BootstrapAllocate(bytes, 16);
@@ -222,8 +224,9 @@ bool Resolve() {
 }  // namespace
 
 constinit NextMalloc next_malloc = {
-    &BootMalloc,   &BootFree,   &BootCalloc,  &BootRealloc,   &BootReallocArray,     &BootPosixMemalign, &BootAlignedAlloc,
-    &BootMemalign, &BootValloc, &BootPvalloc, &BootFreeSized, &BootFreeAlignedSized, &BootUsableSize,
+    &BootMalloc,       &BootFree,     &BootCalloc, &BootRealloc, &BootReallocArray, &BootPosixMemalign,
+    &BootAlignedAlloc, &BootMemalign, &BootValloc, &BootPvalloc, &BootFreeSized,    &BootFreeAlignedSized,
+    &BootUsableSize,
 };
 
 bool ResolveNextMalloc() {

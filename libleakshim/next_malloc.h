@@ -1,9 +1,10 @@
-// The allocator behind us: the whole family, resolved from the one object that owns the next `malloc`, by our own look-up
-// (no dlsym, which allocates). Members that it lacks are built from those it has, never taken from another allocator.
+// The allocator behind us: the whole family, resolved from the one object that owns the next `malloc`, by our own
+// look-up (no dlsym, which allocates). Members that it lacks are built from those it has, never taken from another
+// allocator.
 //
-// The pointers start at functions that resolve and then forward; a call that comes while somebody resolves, or when there
-// is no next allocator, is served from the bootstrap arena, whose blocks stay valid for free, realloc and usable size for
-// as long as the process lives.
+// The pointers start at functions that resolve and then forward; a call that comes while somebody resolves, or when
+// there is no next allocator, is served from the bootstrap arena, whose blocks stay valid for free, realloc and usable
+// size for as long as the process lives.
 #pragma once
 
 #include <cstddef>

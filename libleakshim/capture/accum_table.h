@@ -1,5 +1,5 @@
-// Cumulative counts by {stack, size class, interval, thread}, kept only under prof_accum:true: what records cannot tell,
-// because they are reused. Cells are per thread, so no two threads write one.
+// Cumulative counts by {stack, size class, interval, thread}, kept only under prof_accum:true: what records cannot
+// tell, because they are reused. Cells are per thread, so no two threads write one.
 //
 // Thread contract: Add() for the calling thread, in hooks and signal handlers; no lock. ForEach() by anyone.
 #pragma once
@@ -32,9 +32,7 @@ struct AccumCell {
     return (uint64_t{stack} << 32 | uint64_t{size_class} << 8 | lg) + 1;
   }
   StackId stack() const { return static_cast<StackId>((key.load(std::memory_order_relaxed) - 1) >> 32); }
-  uint16_t size_class() const {
-    return static_cast<uint16_t>((key.load(std::memory_order_relaxed) - 1) >> 8);
-  }
+  uint16_t size_class() const { return static_cast<uint16_t>((key.load(std::memory_order_relaxed) - 1) >> 8); }
   unsigned lg() const { return (key.load(std::memory_order_relaxed) - 1) & 0xff; }
 };
 

@@ -18,8 +18,8 @@ void Seed(ThreadState& state) {
   if (capture_config.seed == 0) {
     os::Random(&state.random, sizeof(state.random));
   } else {
-    // The n-th thread to get here has the n-th sequence: a run with one thread, or with threads started one by one, can be
-    // repeated.
+    // The n-th thread to get here has the n-th sequence: a run with one thread, or with threads started one by one, can
+    // be repeated.
     uint64_t mix = capture_config.seed + seed_ordinal.fetch_add(1, std::memory_order_relaxed) * 0x632be59bd9b4e019u;
     state.random = NextRandom(&mix);
   }

@@ -24,8 +24,8 @@ struct CaptureConfig {
   UnwindMethod unwind = UnwindMethod::kNone;
   uint8_t lg_sample = 19;
   bool accum = false;
-  uint64_t seed = 0;       // 0: random
-  uint64_t start_ns = 0;   // monotonic; births count from here
+  uint64_t seed = 0;      // 0: random
+  uint64_t start_ns = 0;  // monotonic; births count from here
   ModuleId own_module = kNoModule;
   // Called after each recorded sample: time since start and the bytes allocated since the thread's last sample.
   void (*after_sample)(uint64_t now_ns, uint64_t allocated_bytes) = nullptr;
@@ -62,7 +62,8 @@ inline constexpr uint32_t kBornNow = ~uint32_t{0};
 
 // Records the block that the next allocator has just given. `hook` is the function that the program called. `birth`:
 // kBornNow, or what ForgetSample() gave for the block that a realloc replaced.
-void RecordSample(const void* block, size_t size_bytes, const DueSample& due, const void* hook, uint32_t birth = kBornNow);
+void RecordSample(const void* block, size_t size_bytes, const DueSample& due, const void* hook,
+                  uint32_t birth = kBornNow);
 
 // A sample on its way out: taken from the index, not yet dead. Exactly one of the two must follow.
 struct TakenSample {

@@ -114,7 +114,8 @@ LiveIndex::Inserted LiveIndex::Insert(uintptr_t address, RecordId id) {
   ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
     uint64_t value = slot.load(std::memory_order_acquire);
     if (!Holds(value, address, place)) return false;
-    // The allocator gave this address out again, so the old block is gone. Its slot and its count in the filter pass on.
+    // The allocator gave this address out again, so the old block is gone. Its slot and its count in the filter pass
+    // on.
     if (!slot.compare_exchange_strong(value, wanted, std::memory_order_acq_rel)) return false;
     displaced = static_cast<RecordId>(value);
     return true;

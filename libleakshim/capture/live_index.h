@@ -1,18 +1,21 @@
 // Address -> record of the live sample there. In front stands the filter: an array of counters by address, so that the
 // question which every free asks, "was this sampled?", is one load and one branch while the answer is no.
 //
-// Layout: buckets of one cache line, 8 slots of {tag, record id}. An address may stand in any slot of two buckets; both are
-// always read whole, therefore a slot is emptied by writing zero: no tombstones, no moving, no rehash. When both buckets
-// of an address are full in every generation of the table, a larger generation is added; all of them are looked up.
+// Layout: buckets of one cache line, 8 slots of {tag, record id}. An address may stand in any slot of two buckets; both
+// are always read whole, therefore a slot is emptied by writing zero: no tombstones, no moving, no rehash. When both
+// buckets of an address are full in every generation of the table, a larger generation is added; all of them are looked
+// up.
 //
 // Invariants
 //  1. An address is inserted by the thread that got it from the allocator, before the application learns it, and taken
 //     out by the thread that frees it, before the real free: two threads never work on one address at a time.
 //  2. Emptying a slot is a compare-exchange: of two takers (a double free) one wins.
-//  3. The filter's counter of an address is at least the number of slots that hold such addresses: raised before an insert,
+//  3. The filter's counter of an address is at least the number of slots that hold such addresses: raised before an
+//  insert,
 //     lowered after a take-out. A counter that reached 255 stays there.
 //
-// Thread contract: any thread, in hooks and signal handlers; no lock, no libc; a system call where a generation is added.
+// Thread contract: any thread, in hooks and signal handlers; no lock, no libc; a system call where a generation is
+// added.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +34,8 @@ inline size_t FilterSlot(uintptr_t address) {
   return (address * 0x9e3779b97f4a7c15u) >> (64 - kFilterBits);
 }
 
-// False: certainly not sampled. relaxed: an address that this thread may free was inserted before this thread learnt it,
-// so the program's own ordering makes the counter visible.
+// False: certainly not sampled. relaxed: an address that this thread may free was inserted before this thread learnt
+// it, so the program's own ordering makes the counter visible.
 inline bool MayBeSampled(const void* address) {
   return live_filter[FilterSlot(reinterpret_cast<uintptr_t>(address))].load(std::memory_order_relaxed) != 0;
 }
@@ -40,7 +43,7 @@ inline bool MayBeSampled(const void* address) {
 class LiveIndex {
  public:
   struct Inserted {
-    bool done;          // false: no memory for another generation
+    bool done;           // false: no memory for another generation
     RecordId displaced;  // record that stood under the same address: its free was never seen. 0: none
   };
   static Inserted Insert(uintptr_t address, RecordId id);

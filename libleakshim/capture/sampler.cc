@@ -6,8 +6,8 @@
 namespace leakshim {
 namespace {
 
-// log2(1 + i/512) in units of 2^-32, and the height of the curve above the chord in the middle of that cell, x 4. Linear
-// interpolation plus this parabola is within 2e-10 of the logarithm, also relative to small results near u = 1.
+// log2(1 + i/512) in units of 2^-32, and the height of the curve above the chord in the middle of that cell, x 4.
+// Linear interpolation plus this parabola is within 2e-10 of the logarithm, also relative to small results near u = 1.
 struct Cell {
   uint32_t base;
   uint32_t bow;

@@ -14,8 +14,8 @@ namespace leakshim {
 // Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 uint64_t NextRandom(uint64_t* state);
 
-// Bytes until the next sample, at least 1: a sample is due when the sum of allocated sizes reaches it. For `lg` 0 the gap
-// is 0: every allocation, of 0 bytes too, is due. `lg` is at most 63.
+// Bytes until the next sample, at least 1: a sample is due when the sum of allocated sizes reaches it. For `lg` 0 the
+// gap is 0: every allocation, of 0 bytes too, is due. `lg` is at most 63.
 int64_t DrawGap(uint64_t* random_state, unsigned lg);
 
 // -ln(u) in units of 2^-32 for u = (x + 1) / 2^64. Exposed for its test.

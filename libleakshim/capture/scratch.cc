@@ -6,8 +6,8 @@
 namespace leakshim {
 namespace {
 
-// Top of a stack of free blocks. Blocks are page-aligned, so the low 12 bits and the upper 16 count the changes: a block
-// that was taken and given back meanwhile is not mistaken for an untouched one.
+// Top of a stack of free blocks. Blocks are page-aligned, so the low 12 bits and the upper 16 count the changes: a
+// block that was taken and given back meanwhile is not mistaken for an untouched one.
 constinit Atomic<uint64_t> top{0};
 constinit Atomic<uint32_t> max_frames{128};
 
@@ -33,8 +33,8 @@ uint32_t ScratchPool::MaxFrames() {
 }
 
 ScratchBlock* ScratchPool::Take() {
-  // acquire: pairs with Give(); the block's `next` is what its giver wrote. Reading `next` of a block that another thread
-  // has just taken is harmless, because blocks stay mapped, and the exchange then fails.
+  // acquire: pairs with Give(); the block's `next` is what its giver wrote. Reading `next` of a block that another
+  // thread has just taken is harmless, because blocks stay mapped, and the exchange then fails.
   uint64_t word = top.load(std::memory_order_acquire);
   while (ScratchBlock* block = BlockOf(word)) {
     ScratchBlock* next = __atomic_load_n(&block->next, __ATOMIC_RELAXED);

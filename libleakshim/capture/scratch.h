@@ -1,8 +1,9 @@
-// Working memory of a thread that is inside a sample: taken from a pool, so that a walk costs the host's stack (which may
-// be a signal stack of a few KiB) almost nothing, and threads that are not inside a sample cost nothing at all.
+// Working memory of a thread that is inside a sample: taken from a pool, so that a walk costs the host's stack (which
+// may be a signal stack of a few KiB) almost nothing, and threads that are not inside a sample cost nothing at all.
 //
-// Thread contract: Take() and Give() by any thread, in hooks and signal handlers; lock-free; a mapping where the pool is
-// empty. A block whose owner vanished (cancelled, or thrown out of a signal handler) is lost: blocks are few and small.
+// Thread contract: Take() and Give() by any thread, in hooks and signal handlers; lock-free; a mapping where the pool
+// is empty. A block whose owner vanished (cancelled, or thrown out of a signal handler) is lost: blocks are few and
+// small.
 #pragma once
 
 #include <cstdint>

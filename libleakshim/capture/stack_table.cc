@@ -48,8 +48,10 @@ Entry* EntryOf(StackId id, bool make) {
     auto* fresh = static_cast<Entry*>(os::MapOwn(kBytes));
     if (fresh == nullptr) return nullptr;
     // acq_rel: publishes the zeroed page to every thread that finds it.
-    if (directory.compare_exchange_strong(page, fresh, std::memory_order_acq_rel)) page = fresh;
-    else os::UnmapOwn(fresh, kBytes);
+    if (directory.compare_exchange_strong(page, fresh, std::memory_order_acq_rel))
+      page = fresh;
+    else
+      os::UnmapOwn(fresh, kBytes);
   }
   return page == nullptr ? nullptr : page + id % kPageEntries;
 }
@@ -94,7 +96,8 @@ StackId StackTable::Intern(const Frame* frames, uint32_t depth, bool truncated) 
   uint64_t tag = hash & ~uint64_t{0xffffffffu};
   // Whether `value` in a slot is this very stack.
   auto is_it = [&](uint64_t value) {
-    return (value & ~uint64_t{0xffffffffu}) == tag && Equal(Get(static_cast<StackId>(value)), hash, frames, depth, truncated);
+    return (value & ~uint64_t{0xffffffffu}) == tag &&
+           Equal(Get(static_cast<StackId>(value)), hash, frames, depth, truncated);
   };
   StackId made = 0;
   for (;;) {

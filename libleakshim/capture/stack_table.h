@@ -1,8 +1,8 @@
 // Stacks by content: equal stacks get the same StackId. Entries are immutable and never freed.
 //
-// Thread contract: Intern() by any thread, in hooks and signal handlers; no lock, no libc; a system call where memory is
-// needed. Two threads that intern the same new stack at the same moment may, in a rare race with a growing table, get two
-// ids for it: a dump then shows the stack twice, and readers add.
+// Thread contract: Intern() by any thread, in hooks and signal handlers; no lock, no libc; a system call where memory
+// is needed. Two threads that intern the same new stack at the same moment may, in a rare race with a growing table,
+// get two ids for it: a dump then shows the stack twice, and readers add.
 #pragma once
 
 #include <cstddef>

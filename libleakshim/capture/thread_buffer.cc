@@ -213,8 +213,8 @@ RecordId ThreadBuffer::Claim() {
     Life life{record.life.load(std::memory_order_acquire)};
     if (!Claimable(record, life)) continue;
     Life claimed = Life::Make(RecordState::kClaimed, static_cast<uint8_t>(life.version() + 1), 0, 0);
-    // A compare-exchange only because a signal handler of this very thread may have claimed it a moment ago. relaxed: the
-    // stores of Publish() carry it along.
+    // A compare-exchange only because a signal handler of this very thread may have claimed it a moment ago. relaxed:
+    // the stores of Publish() carry it along.
     if (!record.life.compare_exchange_strong(life.word, claimed.word, std::memory_order_relaxed)) continue;
     state.search_credit += kCreditPerClaim + 1;
     if (state.search_credit > kMaxCredit) state.search_credit = kMaxCredit;
@@ -276,7 +276,8 @@ bool ThreadBuffer::AnyLive() {
   for (RecordId id = 0; id < bound; id++) {
     if (id % kChunkSlots == 0) continue;
     const Record* record = At(id);
-    if (record != nullptr && Life{record->life.load(std::memory_order_relaxed)}.state() == RecordState::kLive) return true;
+    if (record != nullptr && Life{record->life.load(std::memory_order_relaxed)}.state() == RecordState::kLive)
+      return true;
   }
   return false;
 }

@@ -5,7 +5,8 @@
 //  2. Only the chunk's owner turns a record from free or dead into claimed, and fills it.
 //  3. A record dies by the one thread that took its id out of the live index; nobody else writes it while it is live.
 //  4. A record that was freed since the running dump raised the epoch is not claimed again before that dump ended.
-//  5. `life` holds everything that changes together: state, a version that each claim raises, the interval and the size.
+//  5. `life` holds everything that changes together: state, a version that each claim raises, the interval and the
+//  size.
 //     A reader that finds `life` equal before and after has read one record, not two halves.
 //
 // Thread contract: Claim() for the calling thread; Kill() by whoever took the record out of the index; scans by anyone.
@@ -45,7 +46,7 @@ struct Record {
   Atomic<uint64_t> life;
   Atomic<StackId> stack;
   Atomic<uint32_t> thread_uid;
-  Atomic<uint32_t> birth;        // in units of 2^26 ns (67 ms) since the library started, monotonic
+  Atomic<uint32_t> birth;  // in units of 2^26 ns (67 ms) since the library started, monotonic
   Atomic<uint16_t> born_epoch;
   Atomic<uint16_t> freed_epoch;  // meaningful when dead
 };
@@ -53,10 +54,10 @@ static_assert(sizeof(Record) == 32);
 
 // Slot 0 of a chunk.
 struct ChunkHeader {
-  Atomic<uint64_t> owner;            // serial << 32 | thread id; 0: being made
-  Atomic<uint32_t> next;             // the owner's chunks form a ring
+  Atomic<uint64_t> owner;  // serial << 32 | thread id; 0: being made
+  Atomic<uint32_t> next;   // the owner's chunks form a ring
   uint32_t unused;
-  Atomic<uint64_t> samples;          // counters of every thread that had its home here
+  Atomic<uint64_t> samples;  // counters of every thread that had its home here
   Atomic<uint64_t> allocated_bytes;
 };
 static_assert(sizeof(ChunkHeader) == sizeof(Record));
@@ -65,7 +66,8 @@ inline constexpr uint32_t kChunkSlots = 32;
 
 // Who sampled: kept for as long as the process, because live records outlast their thread.
 struct ThreadInfo {
-  Atomic<uint64_t> name[2];  // the kernel's 16 bytes; as of the first sample, renewed by each dump while the thread lives
+  Atomic<uint64_t>
+      name[2];  // the kernel's 16 bytes; as of the first sample, renewed by each dump while the thread lives
   Atomic<int32_t> tid;
 };
 
@@ -109,8 +111,8 @@ class ThreadBuffer {
   // Valid for every id that Claim() ever gave.
   static Record* At(RecordId id);
 
-  // Ids of all records ever handed out are below this bound; those with (id % kChunkSlots) == 0 are headers. A chunk that
-  // is just being made may have no memory yet: At() gives nullptr then.
+  // Ids of all records ever handed out are below this bound; those with (id % kChunkSlots) == 0 are headers. A chunk
+  // that is just being made may have no memory yet: At() gives nullptr then.
   static RecordId Bound();
   static ChunkHeader* HeaderAt(RecordId id) { return reinterpret_cast<ChunkHeader*>(At(id & ~(kChunkSlots - 1))); }
 
@@ -126,7 +128,7 @@ class ThreadBuffer {
   static bool SampledInThisProcess();
   static bool AnyLive();
 
-  static uint32_t ThreadCount();  // uids run from 1 to this
+  static uint32_t ThreadCount();            // uids run from 1 to this
   static ThreadInfo* Thread(uint32_t uid);  // nullptr at the memory cap
 
   static void ResetForTesting();

@@ -14,25 +14,25 @@ namespace leakshim {
 struct ScratchBlock;
 
 struct ThreadState {
-  // The fast path's only field: bytes that may still be allocated before the next sample. At or below zero the slow path
-  // looks; zero in a new thread brings its first allocation there.
+  // The fast path's only field: bytes that may still be allocated before the next sample. At or below zero the slow
+  // path looks; zero in a new thread brings its first allocation there.
   int64_t bytes_to_sample;
 
   // Sampler.
-  int64_t gap_bytes;       // bytes_to_sample as it was drawn
-  uint64_t random;         // generator's state; 0: not seeded
-  uint8_t gap_lg;          // lg of the interval under which the gap was drawn
+  int64_t gap_bytes;  // bytes_to_sample as it was drawn
+  uint64_t random;    // generator's state; 0: not seeded
+  uint8_t gap_lg;     // lg of the interval under which the gap was drawn
 
   // Nested entry: stack address of the outermost ShimScope, 0 outside.
   uintptr_t scope;
   uint32_t nested_in_scope;
 
   // Thread buffer: who we are there, and where the next free record is looked for.
-  uint32_t generation;      // of the process (it changes by fork) that the fields below belong to; 0: none
-  uint32_t uid;             // ours, from 1
-  uint64_t owner;           // word under which we own chunks
-  uint32_t home_chunk;      // first chunk: holds the thread's counters
-  uint32_t chunk;           // where the search stands
+  uint32_t generation;  // of the process (it changes by fork) that the fields below belong to; 0: none
+  uint32_t uid;         // ours, from 1
+  uint64_t owner;       // word under which we own chunks
+  uint32_t home_chunk;  // first chunk: holds the thread's counters
+  uint32_t chunk;       // where the search stands
   uint32_t slot;
   int32_t search_credit;
 };

@@ -1,5 +1,5 @@
-// Where dumps go and what they are called: <prefix>.<pid>.<seq>.<kind><n>.heap, written under a temporary name in the same
-// directory and given the final one in a way that never replaces a file.
+// Where dumps go and what they are called: <prefix>.<pid>.<seq>.<kind><n>.heap, written under a temporary name in the
+// same directory and given the final one in a way that never replaces a file.
 //
 // The prefix is made absolute once, at start, so that chdir, chroot and setuid later do no harm that can be avoided; no
 // descriptor is held. Where it cannot be written, the first failure says so and, but for root, dumps go to leakshim-UID

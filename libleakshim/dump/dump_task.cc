@@ -35,8 +35,8 @@ struct TaskStart {
 // First function on the task's stack; never returns, because there is nothing to return to.
 extern "C" __attribute__((noreturn, used, visibility("hidden"))) void leakshim_dump_task_main(TaskStart* start) {
   constexpr long kCloseRange = 436;
-  // Copies of the host's descriptors: a pipe or socket that the host closes meanwhile must end for its peer. Only stderr
-  // stays, for the one line where the dump cannot be written.
+  // Copies of the host's descriptors: a pipe or socket that the host closes meanwhile must end for its peer. Only
+  // stderr stays, for the one line where the dump cannot be written.
   os::Syscall(kCloseRange, 0, 1, 0);
   os::Syscall(kCloseRange, 3, 0x7fffffff, 0);
   start->job(start->argument);

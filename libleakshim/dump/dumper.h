@@ -27,7 +27,8 @@ class Dumper {
   // After each sample.
   static void AfterSample(uint64_t now_ns, uint64_t allocated_bytes);
 
-  // A dump on the calling thread. Returns 0 and its path, or -errno. Waits at most `timeout_ns` for one that is running.
+  // A dump on the calling thread. Returns 0 and its path, or -errno. Waits at most `timeout_ns` for one that is
+  // running.
   static int Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_bytes);
 
   // At exit: the final dump, unless it is off or there is nothing to tell.

@@ -112,8 +112,8 @@ class FrameSet {
     frames_[i & (places_ - 1)] = frame;
   }
 
-  // Rare: only after a library was unloaded and another came to its place. Addresses alone, ordered; neighbours that are
-  // equal are shared.
+  // Rare: only after a library was unloaded and another came to its place. Addresses alone, ordered; neighbours that
+  // are equal are shared.
   bool FindShared() {
     bool reused = false;
     for (uint32_t a = 1; a <= ModuleCount() && !reused; a++) {
@@ -168,7 +168,9 @@ uint64_t RoundUp(double value) {
 void Rescale(uint64_t* objects, uint64_t* bytes, unsigned lg, unsigned lg_file) {
   if (*objects == 0) return;
   double mean = static_cast<double>(*bytes) / static_cast<double>(*objects);
-  auto share = [mean](unsigned of) { return of == 0 ? 1.0 : SampledShare(mean / static_cast<double>(uint64_t{1} << of)); };
+  auto share = [mean](unsigned of) {
+    return of == 0 ? 1.0 : SampledShare(mean / static_cast<double>(uint64_t{1} << of));
+  };
   double scaled = static_cast<double>(*objects) * share(lg_file) / share(lg);
   *objects = RoundUp(scaled);
   *bytes = RoundUp(scaled * mean);
@@ -293,7 +295,8 @@ class HeapWriter {
     if (context_.label[0] != 0) WriteText("about.label", context_.label);
     uint64_t now_ns = os::RealtimeNs();
     WriteSeconds("about.dump_time", now_ns);
-    if (context_.facts != nullptr && context_.facts->start_time_ns.known && now_ns > context_.facts->start_time_ns.value) {
+    if (context_.facts != nullptr && context_.facts->start_time_ns.known &&
+        now_ns > context_.facts->start_time_ns.value) {
       WriteSeconds("about.uptime", now_ns - context_.facts->start_time_ns.value);
     }
     WriteNumber("about.seq", context_.seq);
@@ -322,7 +325,10 @@ class HeapWriter {
       if (!threads_[uid].Any()) continue;
       const ThreadInfo* info = ThreadBuffer::Thread(uid);
       if (info == nullptr) continue;
-      out_.Append("# thread ").AppendDecimal(uid).AppendChar(' ').AppendSigned(info->tid.load(std::memory_order_relaxed));
+      out_.Append("# thread ")
+          .AppendDecimal(uid)
+          .AppendChar(' ')
+          .AppendSigned(info->tid.load(std::memory_order_relaxed));
       AppendThreadName(uid);
       out_.AppendChar('\n');
     }
@@ -409,7 +415,8 @@ class HeapWriter {
     const Frame* frame = frames_.begin();
     while (frame != frames_.end()) {
       const Frame* next = frame;
-      while (next != frames_.end() && FrameModule(*next) == FrameModule(*frame) && IsJavaFrame(*next) == IsJavaFrame(*frame)) {
+      while (next != frames_.end() && FrameModule(*next) == FrameModule(*frame) &&
+             IsJavaFrame(*next) == IsJavaFrame(*frame)) {
         next++;
       }
       const Module* module = GetModule(FrameModule(*frame));

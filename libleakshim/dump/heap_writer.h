@@ -1,6 +1,7 @@
 // One snapshot as heap_v2 text with `#` lines: dump/FORMAT.md.
 //
-// Context: the holder of the dump lock; no libc, no thread-local data. Scratch comes from os::MapForDump() and goes back.
+// Context: the holder of the dump lock; no libc, no thread-local data. Scratch comes from os::MapForDump() and goes
+// back.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +20,9 @@ struct DumpContext {
   int pid;
   DumpReason reason;
   uint64_t seq;
-  unsigned lg_sample;       // in force now
+  unsigned lg_sample;  // in force now
   UnwindMethod unwind;
-  const char* label;        // "" for none
+  const char* label;          // "" for none
   const ProcessFacts* facts;  // nullptr: no memory for them
   bool with_command_line;
   uint64_t dumps_written, dumps_failed;

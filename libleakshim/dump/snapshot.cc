@@ -40,8 +40,8 @@ int AgeBucket(uint64_t now_ns, uint32_t birth) {
   return bucket;
 }
 
-// Epochs are 16 bits wide and only compared for equality with the running one. A record that keeps an old epoch for 65 536
-// dumps would meet it again; half-way there it is moved to the epoch before this one, which says the same.
+// Epochs are 16 bits wide and only compared for equality with the running one. A record that keeps an old epoch for 65
+// 536 dumps would meet it again; half-way there it is moved to the epoch before this one, which says the same.
 void RenewOldEpochs(Record* record, uint16_t epoch) {
   auto state = Life{record->life.load(std::memory_order_acquire)}.state();
   Atomic<uint16_t>& word = state == RecordState::kLive ? record->born_epoch : record->freed_epoch;
@@ -85,7 +85,7 @@ Snapshot::~Snapshot() {
 
 bool Snapshot::Add(StackId stack, uint16_t size_class, unsigned lg, uint32_t thread_uid, SnapshotCell** found) {
   if ((count_ + 1) * 4 > places_ * 3 && !Resize(places_ == 0 ? 1024 : places_ * 2)) return false;
-  uint64_t hash = (uint64_t{stack} << 32 | thread_uid) ^ uint64_t{size_class} << 22 ^ uint64_t{lg} << 54;
+  uint64_t hash = (uint64_t{stack} << 32 | thread_uid) ^ uint64_t { size_class } << 22 ^ uint64_t { lg } << 54;
   hash *= 0x9e3779b97f4a7c15u;
   hash ^= hash >> 32;
   for (size_t i = hash;; i++) {

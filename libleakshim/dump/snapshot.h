@@ -1,8 +1,8 @@
 // The live set at one epoch, summed by {stack, size class, interval, thread}.
 //
-// A record counts if it was born before the epoch and not freed before it; the scan reads records while their threads go
-// on, and discards what changed under its eyes (see the invariants of thread_buffer.h). Totals come from the same scan, so
-// a dump's books balance.
+// A record counts if it was born before the epoch and not freed before it; the scan reads records while their threads
+// go on, and discards what changed under its eyes (see the invariants of thread_buffer.h). Totals come from the same
+// scan, so a dump's books balance.
 //
 // Context: the holder of the dump lock, in the dump task or on an application's thread: no libc, no thread-local data.
 #pragma once

@@ -4,22 +4,32 @@ namespace leakshim {
 
 const char* DumpReasonText(DumpReason reason) {
   switch (reason) {
-    case DumpReason::kTime: return "time";
-    case DumpReason::kInterval: return "interval";
-    case DumpReason::kFinal: return "final";
-    case DumpReason::kRequest: return "request";
-    case DumpReason::kNone: break;
+    case DumpReason::kTime:
+      return "time";
+    case DumpReason::kInterval:
+      return "interval";
+    case DumpReason::kFinal:
+      return "final";
+    case DumpReason::kRequest:
+      return "request";
+    case DumpReason::kNone:
+      break;
   }
   return "none";
 }
 
 char DumpReasonLetter(DumpReason reason) {
   switch (reason) {
-    case DumpReason::kTime: return 't';
-    case DumpReason::kInterval: return 'i';
-    case DumpReason::kFinal: return 'f';
-    case DumpReason::kRequest: return 'm';
-    case DumpReason::kNone: break;
+    case DumpReason::kTime:
+      return 't';
+    case DumpReason::kInterval:
+      return 'i';
+    case DumpReason::kFinal:
+      return 'f';
+    case DumpReason::kRequest:
+      return 'm';
+    case DumpReason::kNone:
+      break;
   }
   return 'x';
 }
@@ -50,8 +60,8 @@ DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) 
     }
   }
   uint64_t due = next_time_ns_.load(std::memory_order_relaxed);
-  if (now_ns >= due && next_time_ns_.compare_exchange_strong(due, NextTimeDump(now_ns, config_.every_ns),
-                                                             std::memory_order_relaxed)) {
+  if (now_ns >= due &&
+      next_time_ns_.compare_exchange_strong(due, NextTimeDump(now_ns, config_.every_ns), std::memory_order_relaxed)) {
     return DumpReason::kTime;
   }
   if (postponed_.load(std::memory_order_relaxed) != DumpReason::kNone) {

@@ -1,5 +1,5 @@
-// When a dump is due. Noticed by whichever thread records a sample: no timer, no thread of ours, and an idle process, which
-// has nothing new to tell, stays idle.
+// When a dump is due. Noticed by whichever thread records a sample: no timer, no thread of ours, and an idle process,
+// which has nothing new to tell, stays idle.
 //
 // Context: hooks, on the application's thread; a few loads while nothing is due.
 #pragma once
@@ -16,8 +16,8 @@ enum class DumpReason : uint8_t { kNone, kTime, kInterval, kFinal, kRequest };
 const char* DumpReasonText(DumpReason reason);
 char DumpReasonLetter(DumpReason reason);
 
-// The first moment after `now_ns` (both since the library started) at which a time dump is due. `every_ns` 0: the automatic
-// rhythm: at 30 s, then at each quarter more uptime, at most 10 minutes apart.
+// The first moment after `now_ns` (both since the library started) at which a time dump is due. `every_ns` 0: the
+// automatic rhythm: at 30 s, then at each quarter more uptime, at most 10 minutes apart.
 uint64_t NextTimeDump(uint64_t now_ns, uint64_t every_ns);
 
 class DumpTriggers {

@@ -1,5 +1,5 @@
-// The one atomic type of the runtime. Every shared word is an Atomic<T>, so that a test can compile the same sources with
-// an Atomic that hands control to a scheduler before each access and so runs every interleaving
+// The one atomic type of the runtime. Every shared word is an Atomic<T>, so that a test can compile the same sources
+// with an Atomic that hands control to a scheduler before each access and so runs every interleaving
 // (-DLEAKSHIM_ATOMIC_HEADER="..."); see tests/fakes/interleave.h.
 #pragma once
 

@@ -21,12 +21,23 @@ DynamicTables TablesOf(uintptr_t bias, const ElfW(Dyn) * dynamic) {
   for (; dynamic->d_tag != DT_NULL; dynamic++) {
     uintptr_t value = dynamic->d_un.d_ptr;
     switch (dynamic->d_tag) {
-      case DT_SYMTAB: tables.symbols = Located<char>(bias, value); break;
-      case DT_STRTAB: tables.strings = Located<char>(bias, value); break;
-      case DT_GNU_HASH: tables.gnu_hash = Located<uint32_t>(bias, value); break;
-      case DT_HASH: tables.sysv_hash = Located<uint32_t>(bias, value); break;
-      case DT_VERSYM: tables.versions = Located<uint16_t>(bias, value); break;
-      default: break;
+      case DT_SYMTAB:
+        tables.symbols = Located<char>(bias, value);
+        break;
+      case DT_STRTAB:
+        tables.strings = Located<char>(bias, value);
+        break;
+      case DT_GNU_HASH:
+        tables.gnu_hash = Located<uint32_t>(bias, value);
+        break;
+      case DT_HASH:
+        tables.sysv_hash = Located<uint32_t>(bias, value);
+        break;
+      case DT_VERSYM:
+        tables.versions = Located<uint16_t>(bias, value);
+        break;
+      default:
+        break;
     }
   }
   return tables;

@@ -1,7 +1,7 @@
 // What the library says to a person: single lines on stderr, and only where something does not work.
 //
-// Context: anywhere. A line is written only while descriptor 2 is still the file that it was at start: a daemon may have
-// closed it and opened a file of its own under that number.
+// Context: anywhere. A line is written only while descriptor 2 is still the file that it was at start: a daemon may
+// have closed it and opened a file of its own under that number.
 #pragma once
 
 #include <cstddef>

@@ -29,8 +29,8 @@ uint64_t OwnMemoryBytes();
 uint64_t OwnMemoryFailures();
 void SetOwnMemoryCap(uint64_t bytes);
 
-// Copies `bytes` from `source` in this process to `destination` without ever faulting. Returns the number of bytes copied
-// (less than asked for where the range ends in unmapped memory), or -errno where the kernel refuses the call.
+// Copies `bytes` from `source` in this process to `destination` without ever faulting. Returns the number of bytes
+// copied (less than asked for where the range ends in unmapped memory), or -errno where the kernel refuses the call.
 int64_t SafeRead(void* destination, uintptr_t source, size_t bytes);
 
 // --- files --------------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ int WriteAll(int fd, const void* buffer, size_t bytes);               // 0 or -e
 int64_t ReadFile(const char* path, void* buffer, size_t bytes);
 int MakeDirectory(const char* path, uint32_t mode);
 int Unlink(const char* path);
-int Stat(const char* path, struct stat* status);  // newfstatat; `struct stat` of <sys/stat.h>
+int Stat(const char* path, struct stat* status);      // newfstatat; `struct stat` of <sys/stat.h>
 int LinkStat(const char* path, struct stat* status);  // does not follow a symbolic link
 int DescriptorStat(int fd, struct stat* status);
 int SetMode(int fd, uint32_t mode);
@@ -82,7 +82,8 @@ uint64_t MonotonicCoarseNs();  // one tick (1-4 ms) behind at most; a few ns to 
 uint64_t RealtimeNs();
 uint64_t ThreadCpuNs();
 
-// --- the system call itself -------------------------------------------------------------------------------------------
+// --- the system call itself
+// -------------------------------------------------------------------------------------------
 
 long Syscall(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
 

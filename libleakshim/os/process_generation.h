@@ -1,6 +1,6 @@
-// Which process this is, as seen by the memory it was forked with: a number that changes in a fork child, however it was
-// forked (_Fork and raw clone run no atfork handlers), and stays in vfork and CLONE_VM children, which share our memory
-// and are rightly taken for the thread they borrowed.
+// Which process this is, as seen by the memory it was forked with: a number that changes in a fork child, however it
+// was forked (_Fork and raw clone run no atfork handlers), and stays in vfork and CLONE_VM children, which share our
+// memory and are rightly taken for the thread they borrowed.
 //
 // A page marked MADV_WIPEONFORK holds the number; the child reads zero there and takes the next one. On kernels before
 // 4.14 the process id is compared instead, one system call a look.

@@ -76,7 +76,7 @@ uintptr_t FindAnywhere(const char* name) {
 int Redirect(const link_map* object, const char* name, uintptr_t replacement) {
   os::DynamicTables tables = os::ReadDynamicTables(object);
   struct Relocations {
-    const ElfW(Rela)* first;
+    const ElfW(Rela) * first;
     size_t bytes;
   } lists[2] = {};
   for (const ElfW(Dyn)* entry = object->l_ld; entry->d_tag != DT_NULL; entry++) {

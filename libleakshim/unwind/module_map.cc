@@ -13,8 +13,8 @@
 namespace leakshim {
 namespace {
 
-// What _dl_find_object() fills in. Source: glibc's <dlfcn.h> since 2.35, x86-64; declared here so that the library builds
-// and runs on older ones.
+// What _dl_find_object() fills in. Source: glibc's <dlfcn.h> since 2.35, x86-64; declared here so that the library
+// builds and runs on older ones.
 struct FoundObject {
   unsigned long long flags;
   void* map_start;
@@ -51,8 +51,8 @@ struct Identity {
   uintptr_t eh_frame_hdr;
 };
 
-// Whether the object that is mapped now is the one that `module` describes. The object is in use (an address of it is on
-// the calling thread's stack), so its note can be read.
+// Whether the object that is mapped now is the one that `module` describes. The object is in use (an address of it is
+// on the calling thread's stack), so its note can be read.
 bool IsSame(const Module& module, const Identity& now) {
   if (module.start != now.start || module.end != now.end) return false;
   if (module.build_id_bytes == 0) return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld);
@@ -133,7 +133,8 @@ ModuleId Record(const Identity& now, size_t bucket) {
   for (size_t probe = 0; probe < kBuckets; probe++) {
     ModuleId empty = kNoModule;
     // release: pairs with the acquire of the look-up; who finds the id finds its entry.
-    if (by_start[(bucket + probe) % kBuckets].compare_exchange_strong(empty, module->id, std::memory_order_acq_rel)) break;
+    if (by_start[(bucket + probe) % kBuckets].compare_exchange_strong(empty, module->id, std::memory_order_acq_rel))
+      break;
   }
   return module->id;
 }
@@ -207,8 +208,8 @@ void InitModuleMap() {
   int64_t length = os::ReadLink("/proc/self/exe", executable_path, sizeof(executable_path) - 1);
   if (length < 0) executable_path[0] = 0;
   for (const link_map* object = _r_debug.r_map; object != nullptr && find_object == nullptr; object = object->l_next) {
-    find_object = reinterpret_cast<FindObjectFunction>(
-        os::FindSymbol(os::ReadDynamicTables(object), "_dl_find_object"));
+    find_object =
+        reinterpret_cast<FindObjectFunction>(os::FindSymbol(os::ReadDynamicTables(object), "_dl_find_object"));
   }
   if (find_object == nullptr) Rescan();
 }

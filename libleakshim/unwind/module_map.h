@@ -13,16 +13,16 @@
 namespace leakshim {
 
 struct Module {
-  uintptr_t start, end;         // mapped range, [start, end)
-  uintptr_t bias;               // run-time address minus ELF virtual address
-  const char* path;             // the loader's name, made absolute; of the executable what /proc/self/exe says; "[vdso]"
-  uint8_t build_id[20];         // GNU build id, zero-padded
-  uint8_t build_id_bytes;       // 0: none
+  uintptr_t start, end;    // mapped range, [start, end)
+  uintptr_t bias;          // run-time address minus ELF virtual address
+  const char* path;        // the loader's name, made absolute; of the executable what /proc/self/exe says; "[vdso]"
+  uint8_t build_id[20];    // GNU build id, zero-padded
+  uint8_t build_id_bytes;  // 0: none
   ModuleId id;
-  uintptr_t build_id_note;      // where the build id stands in memory while the file is mapped
-  uintptr_t dynamic;            // address of the dynamic section, 0: none
-  uintptr_t eh_frame_hdr;       // address of .eh_frame_hdr, 0: none
-  uintptr_t program_headers;    // address of the program headers, and their number
+  uintptr_t build_id_note;    // where the build id stands in memory while the file is mapped
+  uintptr_t dynamic;          // address of the dynamic section, 0: none
+  uintptr_t eh_frame_hdr;     // address of .eh_frame_hdr, 0: none
+  uintptr_t program_headers;  // address of the program headers, and their number
   uint32_t program_header_count;
 };
 

@@ -39,8 +39,8 @@ struct alignas(16) UnwindScratch {
   unsigned char bytes[2304];
 };
 
-// Prepares `wanted` (kLibunwind opens libunwind.so.8). Returns what will be used: `wanted`, or the next best that works.
-// Context: the constructor only.
+// Prepares `wanted` (kLibunwind opens libunwind.so.8). Returns what will be used: `wanted`, or the next best that
+// works. Context: the constructor only.
 UnwindMethod InitUnwinder(UnwindMethod wanted);
 
 // The addresses of this library: frames in it are left out of stacks. Empty at first. Context: the constructor.

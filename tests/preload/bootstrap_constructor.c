@@ -1,5 +1,5 @@
-/* A library loaded in front of everything, whose constructor allocates before the shim's runs, and hands the blocks to the
- * program. */
+/* A library loaded in front of everything, whose constructor allocates before the shim's runs, and hands the blocks to
+ * the program. */
 #include <stdlib.h>
 #include <string.h>
 

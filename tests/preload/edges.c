@@ -16,12 +16,12 @@ static void say(const char* what, const void* block) {
   errno = 0;
 }
 
-#define TRY(expression)          \
-  do {                           \
-    errno = 0;                   \
-    void* block = (expression);  \
-    say(#expression, block);     \
-    free(block);                 \
+#define TRY(expression)         \
+  do {                          \
+    errno = 0;                  \
+    void* block = (expression); \
+    say(#expression, block);    \
+    free(block);                \
   } while (0)
 
 int main(void) {

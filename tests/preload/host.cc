@@ -33,10 +33,10 @@ void Allocate(int rounds) {
   }
 }
 
-#define CHECK(condition)                                                                  \
-  if (!(condition)) {                                                                     \
-    fprintf(stderr, "%s:%d: %s, errno %d\n", __FILE__, __LINE__, #condition, errno);      \
-    exit(1);                                                                              \
+#define CHECK(condition)                                                             \
+  if (!(condition)) {                                                                \
+    fprintf(stderr, "%s:%d: %s, errno %d\n", __FILE__, __LINE__, #condition, errno); \
+    exit(1);                                                                         \
   }
 
 // Children of ours are all that waitpid(-1) ever meets.
@@ -154,15 +154,24 @@ void Busy(int seconds) {
 
 int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
-  if (strcmp(what, "wait") == 0) Wait();
-  else if (strcmp(what, "unshare") == 0) Unshare();
-  else if (strcmp(what, "setuid") == 0) SetUid();
-  else if (strcmp(what, "seccomp") == 0) Seccomp();
-  else if (strcmp(what, "signals") == 0) Signals();
-  else if (strcmp(what, "errno") == 0) Errno();
-  else if (strcmp(what, "pipes") == 0) Pipes();
-  else if (strcmp(what, "busy") == 0) Busy(argc > 2 ? atoi(argv[2]) : 1);
-  else return 2;
+  if (strcmp(what, "wait") == 0)
+    Wait();
+  else if (strcmp(what, "unshare") == 0)
+    Unshare();
+  else if (strcmp(what, "setuid") == 0)
+    SetUid();
+  else if (strcmp(what, "seccomp") == 0)
+    Seccomp();
+  else if (strcmp(what, "signals") == 0)
+    Signals();
+  else if (strcmp(what, "errno") == 0)
+    Errno();
+  else if (strcmp(what, "pipes") == 0)
+    Pipes();
+  else if (strcmp(what, "busy") == 0)
+    Busy(argc > 2 ? atoi(argv[2]) : 1);
+  else
+    return 2;
   puts("fine");
   return 0;
 }

@@ -1,5 +1,5 @@
-// Allocates a known mix from named sites over several threads, with reallocs and frees in other threads than their own, and
-// prints what is alive and what was ever allocated, per site:
+// Allocates a known mix from named sites over several threads, with reallocs and frees in other threads than their own,
+// and prints what is alive and what was ever allocated, per site:
 //     <site> <live objects> <live bytes> <allocated objects> <allocated bytes>
 // Every site is a function that calls the allocator itself, so a profile's flat column is the truth to compare with.
 
@@ -114,15 +114,26 @@ SITE site_zero() {
 Block Make(std::mt19937& random) {
   size_t n = 1 + random() % 4000;
   switch (random() % 12) {
-    case 0: return {site_calloc(n), n / 8 * 8, kCalloc};
-    case 1: return {site_grow(n), n, kGrow};
-    case 2: n = (n + 63) & ~size_t{63}; return {site_aligned(n), n, kAligned};
-    case 3: return {site_posix(n), n, kPosix};
-    case 4: return {site_memalign(n), n, kMemalign};
-    case 5: return {site_array(n), n / 4 * 4, kArray};
-    case 6: n += 200'000; return {site_large(n), n, kLarge};
-    case 7: return {site_zero(), 0, kZero};
-    default: return {site_malloc(n), n, kMalloc};
+    case 0:
+      return {site_calloc(n), n / 8 * 8, kCalloc};
+    case 1:
+      return {site_grow(n), n, kGrow};
+    case 2:
+      n = (n + 63) & ~size_t{63};
+      return {site_aligned(n), n, kAligned};
+    case 3:
+      return {site_posix(n), n, kPosix};
+    case 4:
+      return {site_memalign(n), n, kMemalign};
+    case 5:
+      return {site_array(n), n / 4 * 4, kArray};
+    case 6:
+      n += 200'000;
+      return {site_large(n), n, kLarge};
+    case 7:
+      return {site_zero(), 0, kZero};
+    default:
+      return {site_malloc(n), n, kMalloc};
   }
 }
 
@@ -142,7 +153,9 @@ void Work(unsigned seed, int rounds) {
         pick = {site_realloc(pick.memory, n), n, kRealloc};
         break;
       }
-      case 1: case 2: case 3:
+      case 1:
+      case 2:
+      case 3:
         Died(pick.site, pick.bytes);
         free(pick.memory);
         pick = mine.back();
@@ -166,7 +179,8 @@ void Work(unsigned seed, int rounds) {
         if (realloc(pick.memory, absurd) != nullptr) abort();
         break;
       }
-      default: break;
+      default:
+        break;
     }
   }
   std::lock_guard<std::mutex> hold(handover_lock);

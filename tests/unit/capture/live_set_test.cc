@@ -152,7 +152,9 @@ TEST_F(LiveSetTest, EpochsMayWrapWithoutGhosts) {
     bool sees_dead = ReadRecord(*ThreadBuffer::At(dead), epoch, &seen);
     dump_epoch.End();
     // A real dump between renews the epochs of what lies about; without any, the wrap would show at 65 536.
-    if (i % 1000 == 999) { ASSERT_EQ(Live(), 1u); }
+    if (i % 1000 == 999) {
+      ASSERT_EQ(Live(), 1u);
+    }
     ASSERT_TRUE(sees_live) << i;
     ASSERT_FALSE(sees_dead) << i;
   }

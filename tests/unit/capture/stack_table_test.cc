@@ -12,7 +12,8 @@ namespace {
 
 std::vector<Frame> Frames(uint64_t seed, uint32_t depth) {
   std::vector<Frame> frames;
-  for (uint32_t i = 0; i < depth; i++) frames.push_back(NativeFrame(0x1000 + seed * 64 + i, static_cast<ModuleId>(i % 5)));
+  for (uint32_t i = 0; i < depth; i++)
+    frames.push_back(NativeFrame(0x1000 + seed * 64 + i, static_cast<ModuleId>(i % 5)));
   return frames;
 }
 

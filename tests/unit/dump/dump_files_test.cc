@@ -56,7 +56,8 @@ TEST_F(DumpFilesTest, NamesCountAllDumpsAndThoseOfAKind) {
   EXPECT_EQ(Write(*files, 7, 1000, DumpReason::kTime), 0);
   EXPECT_EQ(Write(*files, 7, 1000, DumpReason::kRequest), 0);
   EXPECT_EQ(Write(*files, 7, 1000, DumpReason::kFinal), 0);
-  EXPECT_THAT(Names(), ElementsAre("x.7.0.t0.heap", "x.7.1.i0.heap", "x.7.2.t1.heap", "x.7.3.m0.heap", "x.7.4.f0.heap"));
+  EXPECT_THAT(Names(),
+              ElementsAre("x.7.0.t0.heap", "x.7.1.i0.heap", "x.7.2.t1.heap", "x.7.3.m0.heap", "x.7.4.f0.heap"));
   EXPECT_EQ(files->written(), 5u);
   EXPECT_EQ(files->path(), directory_ + "/x.7.4.f0.heap");
 }

@@ -132,8 +132,10 @@ TEST(SizeClassTest, ExactToOneKibibyteThenEighthsOfAnOctave) {
     at->second.second = size;
   }
   for (auto& [size_class, range] : ranges) {
-    if (range.second <= 1024) EXPECT_EQ(range.first, range.second);
-    else EXPECT_LE(static_cast<double>(range.second) / static_cast<double>(range.first), 1.126) << range.first;
+    if (range.second <= 1024)
+      EXPECT_EQ(range.first, range.second);
+    else
+      EXPECT_LE(static_cast<double>(range.second) / static_cast<double>(range.first), 1.126) << range.first;
   }
   EXPECT_LT(SizeClass(~uint64_t{0}), 2000);
 }
