@@ -94,15 +94,15 @@ bool JemallocProfiles() {
 
 UnwindMethod WantedMethod(option::UnwindMode mode) {
   switch (mode) {
-    case option::UnwindMode::kCfi:
-      return UnwindMethod::kCfi;
+    case option::UnwindMode::kLibunwind:
+      return UnwindMethod::kLibunwind;
     case option::UnwindMode::kFp:
       return UnwindMethod::kFramePointer;
     case option::UnwindMode::kAuto:
-    case option::UnwindMode::kLibunwind:
+    case option::UnwindMode::kCfi:
       break;
   }
-  return UnwindMethod::kLibunwind;
+  return UnwindMethod::kCfi;
 }
 
 void Say(const char* text, size_t bytes) {
@@ -140,10 +140,9 @@ void OnLoad(int, char**, char** environment) {
   InitModuleMap();
   SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
   capture_config.unwind = InitUnwinder(WantedMethod(options.prof_unwind));
-  if (capture_config.unwind == UnwindMethod::kNone) {
-    LineToStderr().Append("no stacks: libunwind.so.8 could not be opened; install it (Debian: libunwind8)");
-  } else if (capture_config.unwind != WantedMethod(options.prof_unwind)) {
-    LineToStderr().Append("prof_unwind: not available here; using libunwind");
+  if (capture_config.unwind != WantedMethod(options.prof_unwind)) {
+    LineToStderr().Append(
+        "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8); using our own unwinder");
   }
   capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(&malloc));
   capture_config.lg_sample = static_cast<uint8_t>(options.lg_prof_sample);

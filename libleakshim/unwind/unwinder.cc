@@ -1,27 +1,48 @@
 #include "unwind/unwinder.h"
 
+#include "unwind/frame_walker.h"
 #include "unwind/libunwind_backend.h"
 
 namespace leakshim {
 namespace {
 
-constinit uintptr_t own_code_start = 0, own_code_end = 0;
+constinit OwnCode own_code{};
 
 }  // namespace
 
 UnwindMethod InitUnwinder(UnwindMethod wanted) {
-  if (wanted == UnwindMethod::kNone) return wanted;
-  return InitLibunwind() ? UnwindMethod::kLibunwind : UnwindMethod::kNone;
+  if (wanted == UnwindMethod::kLibunwind && !InitLibunwind()) return UnwindMethod::kCfi;
+  return wanted;
 }
 
 void SetOwnCodeRange(uintptr_t start, uintptr_t end) {
-  own_code_start = start;
-  own_code_end = end;
+  own_code = {start, end};
 }
 
-WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames, UnwindScratch* scratch) {
-  if (method != UnwindMethod::kLibunwind) return {0, StackEnd::kTruncated, 0, 0, 0};
-  return WalkWithLibunwind(frames, max_frames, own_code_start, own_code_end, scratch);
+__attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames,
+                                               UnwindScratch* scratch) {
+  switch (method) {
+    case UnwindMethod::kLibunwind:
+      return WalkWithLibunwind(frames, max_frames, own_code.start, own_code.end, scratch);
+    case UnwindMethod::kCfi:
+    case UnwindMethod::kFramePointer: {
+      WalkStart here;
+      asm volatile(
+          "leaq 0f(%%rip), %0\n\t"
+          "movq %%rsp, %1\n\t"
+          "movq %%rbp, %2\n\t"
+          "movq %%rbx, %3\n"
+          "0:"
+          : "=&r"(here.pc), "=&r"(here.sp), "=&r"(here.fp), "=&r"(here.bx));
+      WalkResult walk = WalkByRules(here, frames, max_frames, own_code, method == UnwindMethod::kFramePointer);
+      // Not a tail call: the frame that `here` describes must stay.
+      asm volatile("" ::: "memory");
+      return walk;
+    }
+    case UnwindMethod::kNone:
+      break;
+  }
+  return {0, StackEnd::kTruncated, 0, 0, 0};
 }
 
 }  // namespace leakshim

@@ -3,34 +3,42 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <link.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <mutex>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "os/os.h"
 #include "os/process_generation.h"
+#include "unwind/frame_rules.h"
+#include "unwind/frame_walker.h"
 #include "unwind/module_map.h"
 #include "unwind/unwinder.h"
 
 namespace leakshim {
 namespace {
 
-UnwindMethod Method() {
+void Init() {
   static const UnwindMethod method = [] {
     os::SetOwnMemoryCap(uint64_t{1} << 32);
     os::InitProcessGeneration();
     InitModuleMap();
     return InitUnwinder(UnwindMethod::kLibunwind);
   }();
-  return method;
+  ASSERT_EQ(method, UnwindMethod::kLibunwind) << "libunwind.so.8 is the tests' second opinion";
 }
 
 struct Walked {
@@ -38,11 +46,12 @@ struct Walked {
   StackEnd end;
 };
 
-__attribute__((noinline)) Walked Walk(uint32_t limit = 256) {
+__attribute__((noinline)) Walked Walk(UnwindMethod method, uint32_t limit = 256) {
   static thread_local UnwindScratch scratch;
+  Init();
   Walked walked;
   walked.frames.resize(limit);
-  WalkResult result = WalkStack(Method(), walked.frames.data(), limit, &scratch);
+  WalkResult result = WalkStack(method, walked.frames.data(), limit, &scratch);
   walked.frames.resize(result.depth);
   walked.end = result.end;
   return walked;
@@ -55,7 +64,7 @@ std::string SymbolAt(Frame frame) {
 }
 
 TEST(ModuleMapTest, KnowsTheProgramItsLibrariesAndNothingElse) {
-  Method();
+  Init();
   const Module* program = GetModule(FindModule(reinterpret_cast<uintptr_t>(&SymbolAt)));
   ASSERT_NE(program, nullptr);
   char self[4096] = {};
@@ -72,7 +81,7 @@ TEST(ModuleMapTest, KnowsTheProgramItsLibrariesAndNothingElse) {
 }
 
 TEST(ModuleMapTest, AnotherFileAtTheSameAddressIsAnotherModule) {
-  Method();
+  Init();
   ModuleId ids[2] = {};
   uintptr_t starts[2] = {};
   // The loader puts the second where the first was, as a rule; a few tries make it sure.
@@ -95,7 +104,7 @@ TEST(ModuleMapTest, AnotherFileAtTheSameAddressIsAnotherModule) {
 }
 
 TEST(ModuleMapTest, TheSameFileAtTheSameAddressIsTheSameModule) {
-  Method();
+  Init();
   uint32_t before = 0;
   for (int i = 0; i < 100; i++) {
     void* plugin = dlopen(PLUGIN_ONE, RTLD_NOW | RTLD_LOCAL);
@@ -107,12 +116,20 @@ TEST(ModuleMapTest, TheSameFileAtTheSameAddressIsTheSameModule) {
 }
 
 Walked deepest;
+UnwindMethod current_method;  // for functions that are not tests
+
+class WalkerTest : public testing::TestWithParam<UnwindMethod> {
+ protected:
+  WalkerTest() { current_method = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Methods, WalkerTest, testing::Values(UnwindMethod::kCfi, UnwindMethod::kLibunwind),
+                         [](const auto& method) { return method.param == UnwindMethod::kCfi ? "Cfi" : "Libunwind"; });
 
 }  // namespace
 
 extern "C" __attribute__((noipa, visibility("default"))) void unwind_test_recurse(int depth) {
   if (depth == 0) {
-    deepest = Walk();
+    deepest = Walk(current_method);
   } else {
     unwind_test_recurse(depth - 1);
   }
@@ -121,7 +138,7 @@ extern "C" __attribute__((noipa, visibility("default"))) void unwind_test_recurs
 
 namespace {
 
-TEST(WalkerTest, EveryFrameOfAKnownChainIsThere) {
+TEST_P(WalkerTest, EveryFrameOfAKnownChainIsThere) {
   for (int depth : {1, 5, 20, 60, 200}) {
     unwind_test_recurse(depth);
     long here = std::count_if(deepest.frames.begin(), deepest.frames.end(),
@@ -130,26 +147,26 @@ TEST(WalkerTest, EveryFrameOfAKnownChainIsThere) {
   }
 }
 
-TEST(WalkerTest, AWholeStackEndsOutermost) {
-  Walked walked = Walk();
+TEST_P(WalkerTest, AWholeStackEndsOutermost) {
+  Walked walked = Walk(GetParam());
   EXPECT_EQ(walked.end, StackEnd::kOutermost);
   for (Frame frame : walked.frames) EXPECT_NE(FrameModule(frame), kNoModule);
   Walked of_thread;
-  std::thread([&] { of_thread = Walk(); }).join();
+  std::thread([&] { of_thread = Walk(GetParam()); }).join();
   EXPECT_EQ(of_thread.end, StackEnd::kOutermost);
 }
 
-TEST(WalkerTest, TheLimitIsKept) {
-  Walked walked = Walk(3);
+TEST_P(WalkerTest, TheLimitIsKept) {
+  Walked walked = Walk(GetParam(), 3);
   EXPECT_EQ(walked.frames.size(), 3u);
   EXPECT_EQ(walked.end, StackEnd::kDepthLimit);
 }
 
-TEST(WalkerTest, FramesThroughCallbacksOfLibcAndOfAPlugin) {
+TEST_P(WalkerTest, FramesThroughCallbacksOfLibcAndOfAPlugin) {
   static Walked walked;
   int numbers[] = {2, 1};
   qsort(numbers, 2, sizeof(int), [](const void* a, const void* b) {
-    walked = Walk();
+    walked = Walk(current_method);
     return *static_cast<const int*>(a) - *static_cast<const int*>(b);
   });
   EXPECT_TRUE(std::any_of(walked.frames.begin(), walked.frames.end(),
@@ -158,7 +175,7 @@ TEST(WalkerTest, FramesThroughCallbacksOfLibcAndOfAPlugin) {
 
   void* plugin = dlopen(PLUGIN_ONE, RTLD_NOW | RTLD_LOCAL);
   auto call = reinterpret_cast<void (*)(void (*)(void*), void*)>(dlsym(plugin, "plugin_call"));
-  call([](void*) { walked = Walk(); }, nullptr);
+  call([](void*) { walked = Walk(current_method); }, nullptr);
   auto through = std::find_if(walked.frames.begin(), walked.frames.end(),
                               [](Frame frame) { return SymbolAt(frame) == "plugin_call"; });
   ASSERT_NE(through, walked.frames.end());
@@ -166,22 +183,22 @@ TEST(WalkerTest, FramesThroughCallbacksOfLibcAndOfAPlugin) {
   dlclose(plugin);
 }
 
-TEST(WalkerTest, CodeOfNoModuleEndsTheWalkAndIsKept) {
+TEST_P(WalkerTest, CodeOfNoModuleEndsTheWalkAndIsKept) {
   // A function made at run time: call rdi with rsi as its argument, then return.
   static const unsigned char kCode[] = {0x53, 0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0xff, 0xd0, 0x5b, 0xc3};
   void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(page, MAP_FAILED);
   memcpy(page, kCode, sizeof(kCode));
   static Walked walked;
-  reinterpret_cast<void (*)(void (*)(void*), void*)>(page)([](void*) { walked = Walk(); }, nullptr);
+  reinterpret_cast<void (*)(void (*)(void*), void*)>(page)([](void*) { walked = Walk(current_method); }, nullptr);
   EXPECT_EQ(walked.end, StackEnd::kUnknownCode);
   EXPECT_EQ(FramePc(walked.frames.back()), reinterpret_cast<uintptr_t>(page) + 9);
   EXPECT_EQ(FrameModule(walked.frames.back()), kNoModule);
   munmap(page, 4096);
 }
 
-TEST(WalkerTest, AThreadInsideTheLoadersIterationDoesNotStopOthers) {
-  Method();
+TEST_P(WalkerTest, AThreadInsideTheLoadersIterationDoesNotStopOthers) {
+  Init();
   std::atomic<bool> inside{false}, leave{false};
   std::thread holder([&] {
     struct Both {
@@ -200,8 +217,8 @@ TEST(WalkerTest, AThreadInsideTheLoadersIterationDoesNotStopOthers) {
   alarm(30);
   std::vector<std::thread> walkers;
   for (int t = 0; t < 4; t++) {
-    walkers.emplace_back([] {
-      for (int i = 0; i < 200; i++) EXPECT_EQ(Walk().end, StackEnd::kOutermost);
+    walkers.emplace_back([&] {
+      for (int i = 0; i < 200; i++) EXPECT_EQ(Walk(GetParam()).end, StackEnd::kOutermost);
     });
   }
   for (auto& walker : walkers) walker.join();
@@ -210,20 +227,20 @@ TEST(WalkerTest, AThreadInsideTheLoadersIterationDoesNotStopOthers) {
   holder.join();
 }
 
-TEST(WalkerTest, AForkChildWalksAlthoughItsSiblingsWereWalking) {
-  Method();
+TEST_P(WalkerTest, AForkChildWalksAlthoughItsSiblingsWereWalking) {
+  Init();
   std::atomic<bool> stop{false};
   std::vector<std::thread> walkers;
   for (int t = 0; t < 4; t++) {
     walkers.emplace_back([&] {
-      while (!stop) Walk();
+      while (!stop) Walk(GetParam());
     });
   }
   for (int i = 0; i < 200; i++) {
     pid_t child = fork();
     if (child == 0) {
       alarm(20);
-      _exit(Walk().end == StackEnd::kOutermost ? 0 : 1);
+      _exit(Walk(GetParam()).end == StackEnd::kOutermost ? 0 : 1);
     }
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -231,6 +248,186 @@ TEST(WalkerTest, AForkChildWalksAlthoughItsSiblingsWereWalking) {
   }
   stop = true;
   for (auto& walker : walkers) walker.join();
+}
+
+// --- both walkers, frame by frame ----------------------------------------------------------------------------------
+
+// Walks twice from the same place. The two calls return to different addresses of this function; all above is equal.
+__attribute__((noinline)) void ExpectAgreement(const char* what) {
+  Walked ours = Walk(UnwindMethod::kCfi), theirs = Walk(UnwindMethod::kLibunwind);
+  ASSERT_GT(ours.frames.size(), 3u) << what;
+  // WalkStack() and Walk() themselves, and this function at two of its lines; libunwind's way has one function more.
+  std::vector<Frame> a(ours.frames.begin() + 3, ours.frames.end());
+  std::vector<Frame> b(theirs.frames.begin() + 4, theirs.frames.end());
+  EXPECT_EQ(a, b) << what;
+  EXPECT_EQ(ours.end, theirs.end) << what;
+}
+
+__attribute__((noinline)) int Alloca(size_t bytes) {
+  auto* memory = static_cast<volatile char*>(__builtin_alloca(bytes));
+  memory[0] = 1;
+  ExpectAgreement("alloca");
+  return memory[0];
+}
+
+volatile sig_atomic_t signals_seen;
+
+TEST(AgreementTest, OrdinaryCallbacksAllocaThreadsAndExceptions) {
+  ExpectAgreement("main thread");
+  std::thread([] { ExpectAgreement("thread"); }).join();
+  for (size_t bytes : {16u, 1000u, 100'000u}) Alloca(bytes);
+  std::vector<int> numbers(64);
+  for (size_t i = 0; i < numbers.size(); i++) numbers[i] = static_cast<int>(i * 37 % 64);
+  int checked = 0;
+  std::sort(numbers.begin(), numbers.end(), [&](int a, int b) {
+    if (checked++ < 50) ExpectAgreement("std::sort");
+    return a < b;
+  });
+  std::call_once(*std::make_unique<std::once_flag>(), [] { ExpectAgreement("call_once"); });
+  struct Guard {
+    ~Guard() { ExpectAgreement("unwinding an exception"); }
+  };
+  try {
+    Guard guard;
+    throw 1;
+  } catch (int) {
+    ExpectAgreement("handler of an exception");
+  }
+}
+
+TEST(AgreementTest, SignalHandlersOnBothStacks) {
+  static unsigned char small_stack[16 << 10];
+  stack_t stack{};
+  stack.ss_sp = small_stack;
+  stack.ss_size = sizeof(small_stack);
+  ASSERT_EQ(sigaltstack(&stack, nullptr), 0);
+  for (int flags : {0, SA_ONSTACK}) {
+    struct sigaction action {};
+    action.sa_handler = [](int) {
+      // gtest's own code would not fit: only the walk runs here.
+      static thread_local UnwindScratch scratch;
+      static Frame frames[64];
+      WalkResult walk = WalkStack(UnwindMethod::kCfi, frames, 64, &scratch);
+      signals_seen = walk.end == StackEnd::kOutermost ? static_cast<int>(walk.depth) : -1;
+    };
+    action.sa_flags = flags;
+    ASSERT_EQ(sigaction(SIGUSR2, &action, nullptr), 0);
+    signals_seen = 0;
+    raise(SIGUSR2);
+    EXPECT_GT(signals_seen, 8) << flags;
+  }
+  stack.ss_flags = SS_DISABLE;
+  sigaltstack(&stack, nullptr);
+}
+
+TEST(AgreementTest, EveryInstructionOfACallIsWalkedThroughWhole) {
+  // Single-steps through calls into libc and back: prologues, epilogues, PLT stubs.
+  Init();
+  static std::atomic<int> walks, broken;
+  static uintptr_t broken_at;
+  struct sigaction action {};
+  action.sa_flags = SA_SIGINFO;
+  action.sa_sigaction = [](int, siginfo_t*, void* context) {
+    static UnwindScratch scratch;
+    static Frame frames[128];
+    WalkResult walk = WalkStack(UnwindMethod::kCfi, frames, 128, &scratch);
+    walks++;
+    if (walk.end == StackEnd::kOutermost) return;
+    broken++;
+    broken_at = static_cast<uintptr_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+  };
+  ASSERT_EQ(sigaction(SIGTRAP, &action, nullptr), 0);
+  int numbers[] = {3, 1, 2};
+  asm volatile("pushfq; orl $0x100, (%%rsp); popfq" ::: "cc", "memory");
+  qsort(numbers, 3, sizeof(int),
+        [](const void* a, const void* b) { return *static_cast<const int*>(a) - *static_cast<const int*>(b); });
+  void* volatile block = malloc(100);
+  free(block);
+  asm volatile("pushfq; andl $0xfffffeff, (%%rsp); popfq" ::: "cc", "memory");
+  signal(SIGTRAP, SIG_DFL);
+  EXPECT_GT(walks, 200);
+  Dl_info info{};
+  dladdr(reinterpret_cast<void*>(broken_at), &info);
+  // The asm above moves the stack pointer behind the compiler's back for two of its own instructions.
+  EXPECT_LE(broken, 2) << "of " << walks << ", last at " << (info.dli_sname != nullptr ? info.dli_sname : "?");
+}
+
+TEST(AgreementTest, FibersAndSmallThreadsAreWalkedToTheirEnd) {
+  static StackEnd end_of_thread;
+  for (volatile size_t round = 0; round < 20;) {
+    size_t i = round;
+    round = i + 1;
+    // Mapped and given back each time: another fiber comes to the place, smaller or larger.
+    size_t bytes = (16u + i * 7 % 5 * 16) << 10;
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    static ucontext_t fiber, back;
+    getcontext(&fiber);
+    fiber.uc_stack.ss_sp = memory;
+    fiber.uc_stack.ss_size = bytes;
+    fiber.uc_link = &back;
+    makecontext(
+        &fiber, [] { ExpectAgreement("fiber"); }, 0);
+    swapcontext(&back, &fiber);
+    munmap(memory, bytes);
+    EXPECT_EQ(Walk(UnwindMethod::kCfi).end, StackEnd::kOutermost);
+  }
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, static_cast<size_t>(std::max(16384L, sysconf(_SC_THREAD_STACK_MIN))));
+  pthread_t thread;
+  auto body = [](void*) -> void* {
+    end_of_thread = Walk(UnwindMethod::kCfi).end;
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, body, nullptr), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+  EXPECT_EQ(end_of_thread, StackEnd::kOutermost);
+}
+
+TEST(FrameWalkerTest, NoStackImageMakesItFault) {
+  Init();
+  std::mt19937_64 random(1);
+  // A stack whose end is an unmapped page, full of return addresses, stack addresses and noise.
+  constexpr size_t kBytes = 8 * 4096;
+  auto* memory = static_cast<unsigned char*>(
+      mmap(nullptr, kBytes + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  munmap(memory + kBytes, 4096);
+  auto base = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t code[] = {reinterpret_cast<uintptr_t>(&unwind_test_recurse), reinterpret_cast<uintptr_t>(&qsort),
+                            reinterpret_cast<uintptr_t>(&malloc), reinterpret_cast<uintptr_t>(&dlopen)};
+  for (int i = 0; i < 20'000; i++) {
+    for (size_t at = 0; at < kBytes; at += 8) {
+      uint64_t dice = random(), word = dice;
+      if (dice % 4 < 2) word = code[dice / 4 % 4] + dice / 16 % 4000;
+      if (dice % 4 == 2) word = base + dice / 4 % kBytes;
+      memcpy(memory + at, &word, 8);
+    }
+    uint64_t dice = random();
+    WalkStart start{code[dice % 4] + dice / 4 % 4000, (base + dice / 7 % kBytes) & ~uintptr_t{dice % 5 == 0 ? 0u : 7u},
+                    dice % 3 == 0 ? random() : base + random() % kBytes, base + random() % kBytes};
+    Frame frames[128];
+    WalkResult walk = WalkByRules(start, frames, 128, {}, dice % 8 == 0);
+    ASSERT_LE(walk.depth, 128u);
+  }
+  munmap(memory, kBytes);
+}
+
+TEST(FrameRulesTest, ThreadsThatMeetTheSameAddressesAgree) {
+  Init();
+  const Module* libc = GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"))));
+  ASSERT_NE(libc, nullptr);
+  uintptr_t first = reinterpret_cast<uintptr_t>(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; t++) {
+    threads.emplace_back([&] {
+      for (uintptr_t pc = first; pc < first + 60'000; pc++) {
+        ASSERT_EQ(FindFrameRule(*libc, pc), ComputeFrameRule(*libc, pc)) << pc - libc->bias;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
 }
 
 }  // namespace

@@ -1,0 +1,77 @@
+// How to get from a return address to its caller's frame: the unwind tables (.eh_frame) of a module, boiled down to one
+// word for each return address, and a table of those words that all threads share.
+//
+// On x86-64 a walk needs pc, sp, and the registers that some function counts its frame from: rbp, rarely rbx. A rule
+// says where the canonical frame address (CFA: the caller's sp) lies from one of them, and where rbp and rbx were
+// saved; the return address is at CFA - 8.
+//
+// Invariants of the table
+//  1. An entry is written once: its key is claimed in an empty place, its rule stored behind it, and neither changes. A
+//     reader sees no rule, or this one: nothing can be torn.
+//  2. The key holds the module's id, and ids are never used again: the rules of an unloaded module are never found for
+//     the one that came to its addresses.
+//
+// Context: hooks and signal handlers; no lock, no libc; reads the tables of a module that has a frame on the calling
+// thread's stack, which keeps it mapped; a system call only where the table grows.
+// Sources: DWARF 5, section 6.4; Linux Standard Base, "Exception Frames"; System V ABI, AMD64 supplement, section 3.7.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "unwind/frame.h"
+#include "unwind/module_map.h"
+
+namespace leakshim {
+
+struct FrameRule {
+  enum Kind : uint64_t {
+    kNone = 0,
+    kStep,       // CFA and rbp as the fields say
+    kOutermost,  // the frame has no caller
+    kSignal,     // a signal handler's return: the registers lie in the kernel's frame at sp
+    kUnusable,   // no table for this address, or a rule beyond what is evaluated here
+  };
+
+  // What the CFA is counted from. rbx: the loader's lazy binding alone.
+  enum Base : uint64_t { kFromRsp, kFromRbp, kFromRbx };
+
+  // Where a register was saved, in words from the CFA; `saved` false: it is as it was.
+  struct Saved {
+    bool saved = false;
+    int64_t words = 0;
+  };
+
+  // kind 3 | base 2 | rbp saved 1 | rbx saved 1 | unused 1 | rbx's place 8 | rbp's place 16 | CFA offset 32
+  uint64_t word = kNone;
+
+  static constexpr FrameRule Of(Kind kind) { return {kind}; }
+  // kUnusable where a number does not fit.
+  static constexpr FrameRule Step(Base base, int64_t cfa_offset, Saved rbp, Saved rbx) {
+    if (cfa_offset != static_cast<int32_t>(cfa_offset) || rbp.words != static_cast<int16_t>(rbp.words) ||
+        rbx.words != static_cast<int8_t>(rbx.words)) {
+      return {kUnusable};
+    }
+    return {uint64_t{kStep} | uint64_t{base} << 3 | uint64_t{rbp.saved} << 5 | uint64_t{rbx.saved} << 6 |
+            uint64_t{static_cast<uint8_t>(rbx.words)} << 8 | uint64_t{static_cast<uint16_t>(rbp.words)} << 16 |
+            uint64_t{static_cast<uint32_t>(cfa_offset)} << 32};
+  }
+  constexpr Kind kind() const { return static_cast<Kind>(word & 7); }
+  constexpr Base base() const { return static_cast<Base>(word >> 3 & 3); }
+  constexpr bool rbp_saved() const { return (word >> 5 & 1) != 0; }
+  constexpr bool rbx_saved() const { return (word >> 6 & 1) != 0; }
+  constexpr int64_t cfa_offset() const { return static_cast<int32_t>(word >> 32); }
+  constexpr int64_t rbp_offset() const { return int64_t{static_cast<int16_t>(word >> 16)} * 8; }
+  constexpr int64_t rbx_offset() const { return int64_t{static_cast<int8_t>(word >> 8)} * 8; }
+  bool operator==(const FrameRule&) const = default;
+};
+
+// The rule for a return address of `module`, from the table or, the first time, from the module's unwind tables.
+FrameRule FindFrameRule(const Module& module, uintptr_t return_address);
+
+// Reads the unwind tables, whatever the shared table says.
+FrameRule ComputeFrameRule(const Module& module, uintptr_t return_address);
+
+size_t FrameRuleCountForTesting();
+
+}  // namespace leakshim

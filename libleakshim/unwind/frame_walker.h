@@ -1,0 +1,27 @@
+// Steps over the calling thread's stack by frame rules, or along saved frame pointers.
+//
+// It never faults: every word it reads lies in pages that were found readable, by a system call that only looks; what a
+// thread's stack showed to be readable is remembered for that thread, so a warm walk makes no system call. Frames must
+// lie above each other, aligned; a signal handler's frame may lead to another stack, which is then looked at likewise.
+//
+// Context: as unwinder.h.
+#pragma once
+
+#include "unwind/unwinder.h"
+
+namespace leakshim {
+
+struct WalkStart {
+  uintptr_t pc, sp, fp, bx;
+};
+
+struct OwnCode {
+  uintptr_t start, end;  // frames in here are stepped over and left out
+};
+
+// Walks from `at`, which is the state right behind a call (pc is a return address). `along_frame_pointers`: rules are
+// used for our own frames alone, everybody else is taken to keep rbp.
+WalkResult WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,
+                       bool along_frame_pointers);
+
+}  // namespace leakshim
