@@ -1,0 +1,218 @@
+// leakprof: from profiles to a report on standard output.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "leakprof/flags.h"
+#include "output/output.h"
+#include "profile/file_text.h"
+#include "profile/heap_v2.h"
+#include "profile/profile_sum.h"
+#include "report/call_graph.h"
+#include "symbolize/elf_symbolizer.h"
+
+namespace leakshim {
+namespace {
+
+enum ExitStatus { kDone = 0, kBadUsage = 1, kUnreadable = 2 };
+
+void Say(absl::string_view text) {
+  const std::string line = absl::StrCat("leakprof: ", text, "\n");
+  fputs(line.c_str(), stderr);
+}
+
+// True if all of it could be written.
+bool Print(const std::string& text) {
+  return fwrite(text.data(), 1, text.size(), stdout) == text.size() && fflush(stdout) == 0;
+}
+
+using Profiles = std::vector<std::unique_ptr<Profile>>;
+
+absl::StatusOr<std::unique_ptr<Profile>> ReadProfile(const std::string& file, const Flags& flags) {
+  absl::StatusOr<std::string> text = ReadFileText(file == "-" ? "/dev/stdin" : file);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<std::unique_ptr<Profile>> profile =
+      ParseHeapV2(file, *std::move(text), HeapV2Options{.jeprof_compat = flags.jeprof_compat});
+  if (profile.ok()) {
+    for (const std::string& warning : (*profile)->warnings) Say(warning);
+  }
+  return profile;
+}
+
+bool IsElf(const std::string& file) {
+  FILE* input = fopen(file.c_str(), "re");
+  if (input == nullptr) return false;
+  char magic[4] = {};
+  const bool is_elf = fread(magic, 1, 4, input) == 4 && absl::string_view(magic, 4) == "\x7f" "ELF";
+  fclose(input);
+  return is_elf;
+}
+
+// Of several dumps of one process only the last stays: they are its history, not parts of a sum.
+void KeepLastOfEachProcess(Profiles* profiles) {
+  absl::flat_hash_map<std::string, size_t> last;
+  Profiles kept;
+  size_t left_out = 0;
+  for (std::unique_ptr<Profile>& profile : *profiles) {
+    const std::string process = ProcessKey(*profile);
+    auto [entry, added] = last.try_emplace(process, kept.size());
+    if (process.empty() || added) {
+      kept.push_back(std::move(profile));
+      continue;
+    }
+    ++left_out;
+    std::unique_ptr<Profile>& other = kept[entry->second];
+    if (DumpSequence(*profile) > DumpSequence(*other)) other = std::move(profile);
+  }
+  if (left_out > 0) {
+    std::string shown;
+    for (const auto& profile : kept) absl::StrAppend(&shown, shown.empty() ? "" : ", ", profile->name);
+    Say(absl::StrCat(left_out, left_out == 1 ? " earlier dump" : " earlier dumps", " of the same process left out; shown: ",
+                     shown, " (name one dump to see it, --base=OLD for the growth, --jeprof-compat to add them all)"));
+  }
+  *profiles = std::move(kept);
+}
+
+ValueKind KindOf(const Flags& flags) {
+  if (flags.value == "inuse_objects") return ValueKind::kInuseObjects;
+  if (flags.value == "alloc_space") return ValueKind::kAllocBytes;
+  if (flags.value == "alloc_objects") return ValueKind::kAllocObjects;
+  return ValueKind::kInuseBytes;
+}
+
+Granularity GranularityOf(const Flags& flags) {
+  if (flags.granularity == "lines") return Granularity::kLines;
+  if (flags.granularity == "files") return Granularity::kFiles;
+  if (flags.granularity == "addresses") return Granularity::kAddresses;
+  return Granularity::kFunctions;
+}
+
+// The threads to report on, each by itself; kAllThreads: all together.
+std::vector<uint64_t> ThreadsOf(const Flags& flags, const Profiles& profiles) {
+  if (flags.thread.empty()) return {kAllThreads};
+  uint64_t number = 0;
+  if (absl::SimpleAtoi(flags.thread, &number)) return {number};
+  std::vector<uint64_t> threads;
+  for (const auto& profile : profiles) {
+    for (const CountLine& line : profile->lines) {
+      if (line.thread != kAllThreads) threads.push_back(line.thread);
+    }
+  }
+  std::sort(threads.begin(), threads.end());
+  threads.erase(std::unique(threads.begin(), threads.end()), threads.end());
+  return threads;
+}
+
+int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Symbolizer* symbolizer) {
+  CallGraphOptions options{.value = KindOf(flags),
+                           .granularity = GranularityOf(flags),
+                           .focus = flags.focus,
+                           .ignore = flags.ignore,
+                           .retain = flags.retain,
+                           .exclude = flags.exclude,
+                           .jeprof_compat = flags.jeprof_compat};
+  const bool objects = absl::EndsWith(flags.value, "_objects");
+  std::string text;
+  for (uint64_t thread : ThreadsOf(flags, profiles)) {
+    ProfileSum sum(ProfileSum::Options{.thread = thread, .one_address_space = flags.jeprof_compat});
+    for (const auto& profile : profiles) sum.Add(*profile);
+    if (base != nullptr) sum.Subtract(*base);
+    if (flags.drop_negative) sum.DropNegative();
+    CodeNames names(sum, symbolizer, !flags.jeprof_compat);
+    if (flags.mode == Mode::kRaw) {
+      text += RawReport(*profiles.front(), sum, names);
+      break;
+    }
+    if (flags.mode == Mode::kCollapsed) {
+      absl::StatusOr<std::vector<NamedStack>> stacks = MakeNamedStacks(sum, names, options);
+      if (!stacks.ok()) {
+        Say(stacks.status().message());
+        return kBadUsage;
+      }
+      text += CollapsedReport(*stacks);
+      continue;
+    }
+    absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
+    if (!graph.ok()) {
+      Say(graph.status().message());
+      return kBadUsage;
+    }
+    SortRows(*graph, flags.cum);
+    TextOptions form{.unit = objects ? Unit::kObjects : flags.show_bytes ? Unit::kBytes : Unit::kMegabytes,
+                     .thread = {},
+                     .top = flags.top};
+    if (thread != kAllThreads) form.thread = thread;
+    text += TextReport(*graph, form);
+  }
+  for (const std::string& warning : symbolizer->TakeWarnings()) Say(warning);
+  if (!Print(text)) {
+    Say("the report could not be written");
+    return kUnreadable;
+  }
+  return kDone;
+}
+
+int Run(const std::vector<std::string>& arguments) {
+  absl::StatusOr<Flags> parsed = ParseFlags(arguments);
+  if (!parsed.ok()) {
+    Say(parsed.status().message());
+    return kBadUsage;
+  }
+  Flags& flags = *parsed;
+  if (flags.help) return Print(HelpText()) ? kDone : kUnreadable;
+  if (flags.version) return Print("leakprof " LEAKSHIM_VERSION "\n") ? kDone : kUnreadable;
+  std::string program;
+  if (!flags.files.empty() && IsElf(flags.files.front())) {
+    program = flags.files.front();
+    flags.files.erase(flags.files.begin());
+  }
+  if (flags.files.empty()) {
+    Say("no profile given; usage: leakprof [OPTIONS] [PROGRAM] PROFILE...");
+    return kBadUsage;
+  }
+  Profiles profiles;
+  for (const std::string& file : flags.files) {
+    absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(file, flags);
+    if (!profile.ok()) {
+      Say(profile.status().message());
+      return kUnreadable;
+    }
+    profiles.push_back(*std::move(profile));
+  }
+  std::unique_ptr<Profile> base;
+  if (!flags.base.empty()) {
+    absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(flags.base, flags);
+    if (!profile.ok()) {
+      Say(profile.status().message());
+      return kUnreadable;
+    }
+    base = *std::move(profile);
+  }
+  if (!flags.jeprof_compat) KeepLastOfEachProcess(&profiles);
+  if (flags.mode == Mode::kRaw && (profiles.size() != 1 || base != nullptr)) {
+    Say("--raw takes one profile, and no --base");
+    return kBadUsage;
+  }
+
+  ElfSymbolizer symbolizer({.lib_prefixes = flags.lib_prefixes,
+                            .program = program,
+                            .program_path = std::string(profiles.front()->Fact("about.executable")),
+                            .with_lines = flags.granularity != "functions" || !flags.focus.empty() || !flags.ignore.empty(),
+                            .nm_names = flags.jeprof_compat});
+  return Report(flags, profiles, base.get(), &symbolizer);
+}
+
+}  // namespace
+}  // namespace leakshim
+
+int main(int argc, char** argv) {
+  return leakshim::Run(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -1,0 +1,35 @@
+// The forms in which reports are written. Nothing is computed here.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "report/call_graph.h"
+
+namespace leakshim {
+
+// How values are written: bytes as MB of 2^20 with one decimal, or as they are.
+enum class Unit { kMegabytes, kBytes, kObjects };
+
+// `value` in `unit`, without its name: "12.5", "13107200".
+std::string FormatValue(double value, Unit unit);
+
+struct TextOptions {
+  Unit unit = Unit::kMegabytes;
+  std::optional<uint64_t> thread;  // the report is of one thread
+  size_t top = 0;                  // rows at most; 0: all
+};
+
+// jeprof's table: total, then flat, its share, the running share, cumulative, its share, name. Rows as they come.
+std::string TextReport(const CallGraph& graph, const TextOptions& options);
+
+// One line a stack, `outermost;...;leaf value`, for flame graphs.
+std::string CollapsedReport(const std::vector<NamedStack>& stacks);
+
+// A symbolized profile that needs no binary: `--- symbol`, `--- heap`, then the counts as they were read. Stock jeprof prints it
+// with the same names. Of one profile; `sum` holds that one alone.
+std::string RawReport(const Profile& profile, const ProfileSum& sum, CodeNames& names);
+
+}  // namespace leakshim

@@ -1,0 +1,72 @@
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "output/output.h"
+
+namespace leakshim {
+namespace {
+
+// Names as jeprof can read them: it splits at `--`, and deletes what stands in angle brackets.
+std::string TableName(const CodeName& name) {
+  std::string text;
+  for (const SourceFrame& frame : name.functions) {
+    std::string function = absl::StrReplaceAll(
+        frame.function, {{"<init>", "[init]"}, {"<clinit>", "[clinit]"}, {";", ","}, {"--", "- "}, {"\n", " "}});
+    absl::StrAppend(&text, text.empty() ? "" : "--", function);
+  }
+  return text;
+}
+
+void AppendCounts(std::string* text, const SampledCounts& counts) {
+  absl::StrAppend(text, counts.inuse_objects, ": ", counts.inuse_bytes, " [", counts.alloc_objects, ": ",
+                  counts.alloc_bytes, "]\n");
+}
+
+void AppendLine(std::string* text, const CountLine& line) {
+  absl::StrAppend(text, "  t", line.thread == kAllThreads ? "*" : absl::StrCat(line.thread), ": ");
+  AppendCounts(text, line.counts);
+}
+
+}  // namespace
+
+std::string RawReport(const Profile& profile, const ProfileSum& sum, CodeNames& names) {
+  // jeprof looks up a leaf as it is and a caller one below; other readers do not subtract. Both are listed.
+  std::map<uint64_t, std::string> table;
+  for (uint64_t beyond : {0u, 1u}) {
+    for (LocationId id = 0; id < sum.locations().size(); ++id) {
+      const Location& location = sum.locations()[id];
+      if (!location.no_stack) table.try_emplace(location.address + beyond, TableName(names.Of(id)));
+    }
+  }
+  const absl::string_view program =
+      profile.program.empty() ? profile.Fact("about.executable") : profile.program;
+  std::string text = "--- symbol\n";
+  if (!program.empty()) absl::StrAppend(&text, "binary=", program, "\n");
+  for (const auto& [address, name] : table) absl::StrAppendFormat(&text, "0x%016x %s\n", address, name);
+  absl::StrAppend(&text, "---\n--- heap\nheap_v2/", profile.interval_bytes, "\n  t*: ");
+  SampledCounts total;
+  for (const Stack& stack : profile.stacks) {
+    for (const CountLine& line : profile.StackLines(stack)) {
+      if (line.thread != kAllThreads) continue;
+      total.inuse_objects += line.counts.inuse_objects;
+      total.inuse_bytes += line.counts.inuse_bytes;
+      total.alloc_objects += line.counts.alloc_objects;
+      total.alloc_bytes += line.counts.alloc_bytes;
+    }
+  }
+  AppendCounts(&text, total);
+  for (const Stack& stack : profile.stacks) {
+    absl::StrAppend(&text, "@");
+    for (uint64_t address : profile.StackFrames(stack)) absl::StrAppendFormat(&text, " 0x%x", address);
+    absl::StrAppend(&text, "\n");
+    for (const CountLine& line : profile.StackLines(stack)) AppendLine(&text, line);
+  }
+  return text;
+}
+
+}  // namespace leakshim

@@ -1,0 +1,49 @@
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "output/output.h"
+
+namespace leakshim {
+namespace {
+
+std::string Percent(double part, double whole) {
+  return absl::StrFormat("%.1f%%", whole == 0 ? 0.0 : 100 * part / whole);
+}
+
+absl::string_view UnitName(Unit unit) {
+  switch (unit) {
+    case Unit::kMegabytes: return "MB";
+    case Unit::kBytes: return "B";
+    case Unit::kObjects: return "objects";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string FormatValue(double value, Unit unit) {
+  if (unit == Unit::kMegabytes) return absl::StrFormat("%.1f", value / 1048576);
+  return absl::StrFormat("%d", static_cast<int64_t>(std::trunc(value)));
+}
+
+std::string TextReport(const CallGraph& graph, const TextOptions& options) {
+  std::string text;
+  if (graph.total != 0) {
+    const std::string thread = options.thread.has_value() ? absl::StrCat(" (t", *options.thread, ")") : "";
+    absl::StrAppend(&text, "Total", thread, ": ", FormatValue(graph.total, options.unit), " ", UnitName(options.unit), "\n");
+  }
+  double running = 0;
+  size_t rows = options.top == 0 ? graph.rows.size() : std::min(options.top, graph.rows.size());
+  for (size_t i = 0; i < rows; ++i) {
+    const CallGraphRow& row = graph.rows[i];
+    running += row.flat;
+    absl::StrAppendFormat(&text, "%8s %6s %6s %8s %6s %s\n", FormatValue(row.flat, options.unit),
+                          Percent(row.flat, graph.flat_sum), Percent(running, graph.flat_sum),
+                          FormatValue(row.cum, options.unit), Percent(row.cum, graph.flat_sum), row.name);
+  }
+  return text;
+}
+
+}  // namespace leakshim

@@ -1,0 +1,41 @@
+#include "profile/estimate.h"
+
+#include <cmath>
+
+namespace leakshim {
+
+Estimate& Estimate::operator+=(const Estimate& other) {
+  inuse_objects += other.inuse_objects;
+  inuse_bytes += other.inuse_bytes;
+  alloc_objects += other.alloc_objects;
+  alloc_bytes += other.alloc_bytes;
+  return *this;
+}
+
+Estimate& Estimate::operator-=(const Estimate& other) {
+  inuse_objects -= other.inuse_objects;
+  inuse_bytes -= other.inuse_bytes;
+  alloc_objects -= other.alloc_objects;
+  alloc_bytes -= other.alloc_bytes;
+  return *this;
+}
+
+double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes) {
+  if (objects == 0 || interval_bytes == 0) return 1;
+  const double total_bytes = static_cast<double>(bytes == 0 ? objects : bytes);
+  const double ratio = total_bytes / static_cast<double>(objects) / static_cast<double>(interval_bytes);
+  const double probability = 1 - std::exp(-ratio);
+  // A ratio below the resolution of 1 - exp() would divide by zero; the first term of the series is exact there.
+  return 1 / (probability > 0 ? probability : ratio);
+}
+
+Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes) {
+  const double inuse = SamplingFactor(counts.inuse_objects, counts.inuse_bytes, interval_bytes);
+  const double alloc = SamplingFactor(counts.alloc_objects, counts.alloc_bytes, interval_bytes);
+  return Estimate{.inuse_objects = static_cast<double>(counts.inuse_objects) * inuse,
+                  .inuse_bytes = static_cast<double>(counts.inuse_bytes) * inuse,
+                  .alloc_objects = static_cast<double>(counts.alloc_objects) * alloc,
+                  .alloc_bytes = static_cast<double>(counts.alloc_bytes) * alloc};
+}
+
+}  // namespace leakshim

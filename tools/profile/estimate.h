@@ -1,0 +1,39 @@
+// The one place where sampled numbers become estimated ones.
+#pragma once
+
+#include <cstdint>
+
+namespace leakshim {
+
+// What one count line of a profile says: what was sampled, not what it stands for.
+struct SampledCounts {
+  uint64_t inuse_objects = 0;
+  uint64_t inuse_bytes = 0;
+  uint64_t alloc_objects = 0;
+  uint64_t alloc_bytes = 0;
+};
+
+// Corrected for sampling. Doubles, because a difference of profiles is negative and an estimate has a fraction.
+struct Estimate {
+  double inuse_objects = 0;
+  double inuse_bytes = 0;
+  double alloc_objects = 0;
+  double alloc_bytes = 0;
+
+  Estimate& operator+=(const Estimate& other);
+  Estimate& operator-=(const Estimate& other);
+  bool operator==(const Estimate&) const = default;
+};
+
+// Returns the number of allocations that one sampled allocation of `bytes / objects` bytes stands for, when one sample
+// is taken every `interval_bytes` on average. Exact for objects of one size; biased for a mixture of sizes. Errors:
+// none; 1 without objects or with an interval of zero (everything was recorded); no bytes count as one byte each.
+// Context: reader only (floating point).
+// Source: P(sampled) = 1 - exp(-size/interval), the Poisson rule that jeprof applies to heap_v2, in its order of
+// operations, so that both print the same digits.
+double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes);
+
+// Both pairs of `counts`, each corrected on its own.
+Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes);
+
+}  // namespace leakshim

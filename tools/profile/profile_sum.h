@@ -1,0 +1,99 @@
+// Several profiles as one: stacks of locations with estimated values, added and subtracted.
+//
+// 1. Each count line is estimated on its own, by its own file's interval, and then added.
+// 2. A location is a look-up address of one process: the leaf's address as it is, a caller's minus one. Dumps of one
+//    process share locations by address, different processes by file and offset, so that the same code in two processes
+//    is one location wherever it was loaded.
+// 3. Stacks are distinct: one entry for each list of locations.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/types/span.h"
+#include "profile/profile.h"
+
+namespace leakshim {
+
+using LocationId = uint32_t;
+
+struct Location {
+  const Profile* profile = nullptr;  // the first one that showed it; it names the code
+  uint64_t address = 0;              // look-up address
+  uint64_t module_id = 0;            // where the dump names the frame's module
+  bool no_stack = false;             // stands for an empty stack
+};
+
+struct SumStack {
+  uint32_t first = 0;
+  uint32_t count = 0;
+  Estimate value;
+};
+
+class ProfileSum {
+ public:
+  struct Options {
+    uint64_t thread = kAllThreads;
+    bool one_address_space = false;  // as jeprof: every file is of one process
+  };
+
+  explicit ProfileSum(const Options& options) : options_(options), stack_set_(0, StackHash{this}, StackEqual{this}) {}
+  ProfileSum(const ProfileSum&) = delete;
+  ProfileSum& operator=(const ProfileSum&) = delete;
+
+  // `profile` must outlive the sum.
+  void Add(const Profile& profile) { Merge(profile, false); }
+  // Subtracts a base; a location that only the base has is kept, with negative values.
+  void Subtract(const Profile& profile) { Merge(profile, true); }
+  // Differences below zero become zero.
+  void DropNegative();
+
+  const std::vector<Location>& locations() const { return locations_; }
+  const std::vector<SumStack>& stacks() const { return stacks_; }
+  absl::Span<const LocationId> StackLocations(const SumStack& stack) const {
+    return absl::MakeConstSpan(frames_).subspan(stack.first, stack.count);
+  }
+
+ private:
+  struct LocationKey {
+    uint64_t space = 0;  // a process, or a file of them all
+    uint64_t address = 0;
+    bool operator==(const LocationKey&) const = default;
+    template <typename H>
+    friend H AbslHashValue(H hash, const LocationKey& key) {
+      return H::combine(std::move(hash), key.space, key.address);
+    }
+  };
+  struct StackHash {
+    const ProfileSum* sum;
+    size_t operator()(uint32_t index) const;
+  };
+  struct StackEqual {
+    const ProfileSum* sum;
+    bool operator()(uint32_t a, uint32_t b) const;
+  };
+  struct Space {
+    const Profile* profile = nullptr;
+    std::string process;
+  };
+
+  void Merge(const Profile& profile, bool subtract);
+  uint32_t FindSpace(const Profile& profile);
+  LocationId Intern(const Profile& profile, uint32_t space, uint64_t address, uint64_t module_id);
+  uint32_t InternStack(uint32_t first);
+
+  const Options options_;
+  std::vector<Location> locations_;
+  std::vector<SumStack> stacks_;
+  std::vector<LocationId> frames_;
+  std::vector<Space> spaces_;
+  absl::flat_hash_map<LocationKey, LocationId> location_ids_;
+  absl::flat_hash_map<std::string, uint64_t> file_ids_;
+  absl::flat_hash_set<uint32_t, StackHash, StackEqual> stack_set_;
+};
+
+}  // namespace leakshim

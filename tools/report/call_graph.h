@@ -1,0 +1,55 @@
+// Flat and cumulative values by function, line, file or address: what --text shows, and the stacks as --collapsed shows them.
+//
+// The order of steps is jeprof's: sum everything, cut allocator frames, keep or drop frames, keep or drop stacks, then
+// attribute. Percentages are of what is left; the total is of everything.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "profile/profile_sum.h"
+#include "symbolize/code_names.h"
+
+namespace leakshim {
+
+enum class ValueKind { kInuseBytes, kInuseObjects, kAllocBytes, kAllocObjects };
+enum class Granularity { kFunctions, kLines, kFiles, kAddresses };
+
+struct CallGraphOptions {
+  ValueKind value = ValueKind::kInuseBytes;
+  Granularity granularity = Granularity::kFunctions;
+  // Regular expressions (RE2), unanchored; empty: none.
+  std::string focus, ignore, retain, exclude;
+  bool jeprof_compat = false;
+};
+
+struct CallGraphRow {
+  std::string name;
+  double flat = 0;
+  double cum = 0;
+};
+
+struct CallGraph {
+  double total = 0;     // of all stacks, before any filter
+  double flat_sum = 0;  // of what is left: percentages are of this
+  std::vector<CallGraphRow> rows;
+};
+
+// Errors: InvalidArgument for a bad regular expression, which it names.
+absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options);
+
+// Rows by value, descending, equal ones by name; those without any value are left out.
+void SortRows(CallGraph& graph, bool by_cum);
+
+// Stacks as full names, outermost first, equal ones added, ordered by name. Inlined functions end in `[inline]`.
+struct NamedStack {
+  std::vector<std::string> names;
+  double value = 0;
+};
+absl::StatusOr<std::vector<NamedStack>> MakeNamedStacks(const ProfileSum& sum, CodeNames& names,
+                                                        const CallGraphOptions& options);
+
+}  // namespace leakshim

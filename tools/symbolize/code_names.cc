@@ -1,0 +1,83 @@
+#include "symbolize/code_names.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "symbolize/demangle.h"
+
+namespace leakshim {
+namespace {
+
+// `outermost--inlined--inlined in that`, as symbolized profiles write it.
+CodeName FromTable(absl::string_view text) {
+  CodeName name;
+  for (absl::string_view function : absl::StrSplit(text, "--")) {
+    name.functions.push_back(SourceFrame{.function = std::string(function), .file = {}, .line = 0});
+  }
+  return name;
+}
+
+CodeName FromJava(const JavaFrame& java) {
+  SourceFrame frame;
+  frame.function = absl::StrCat(java.class_name, ".", java.method);
+  frame.file = std::string(java.file);
+  frame.line = java.line > 0 ? static_cast<uint64_t>(java.line) : 0;
+  return CodeName{.functions = {frame}, .known = true};
+}
+
+absl::string_view BaseName(absl::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == absl::string_view::npos ? path : path.substr(slash + 1);
+}
+
+CodeName Plain(std::string text, bool known) {
+  return CodeName{.functions = {SourceFrame{.function = std::move(text), .file = {}, .line = 0}}, .known = known};
+}
+
+}  // namespace
+
+std::string HexAddress(uint64_t address) {
+  return absl::StrFormat("0x%016x", address);
+}
+
+CodeName CodeNames::Find(const Location& location) const {
+  if (location.no_stack) return Plain("[no stack]", true);
+  const Profile& profile = *location.profile;
+  if (profile.symbolized) {
+    auto found = profile.symbols.find(location.address);
+    if (found != profile.symbols.end()) return FromTable(found->second);
+    return Plain(HexAddress(location.address), false);
+  }
+  if (IsJavaAddress(location.address)) {
+    // Java addresses are spaced by two: a caller's look-up address is one below the frame's.
+    for (uint64_t address : {location.address, location.address + 1}) {
+      auto java = profile.java.find(address);
+      if (java != profile.java.end()) return FromJava(java->second);
+    }
+    return Plain(absl::StrCat("[java] ", HexAddress(location.address)), false);
+  }
+  const CodePlace place = FindCode(profile, location.address, location.module_id);
+  if (!place.path.empty() && symbolizer_ != nullptr) {
+    CodeName name{.functions = symbolizer_->Symbolize(place), .known = true};
+    if (!name.functions.empty() && !name.functions.front().function.empty()) {
+      if (recorded_names_ && place.recorded != nullptr && !place.recorded->symbol.empty()) {
+        name.functions.front().function = Demangle(place.recorded->symbol);
+      }
+      return name;
+    }
+  }
+  if (place.recorded != nullptr && !place.recorded->symbol.empty()) return Plain(Demangle(place.recorded->symbol), true);
+  if (!place.path.empty()) {
+    return Plain(absl::StrFormat("%s+0x%x", BaseName(place.path), place.offset), true);
+  }
+  return Plain(absl::StrCat("[unknown code] ", HexAddress(location.address)), false);
+}
+
+const CodeName& CodeNames::Of(LocationId location) {
+  if (names_.size() < sum_.locations().size()) names_.resize(sum_.locations().size());
+  CodeName& name = names_[location];
+  if (name.functions.empty()) name = Find(sum_.locations()[location]);
+  return name;
+}
+
+}  // namespace leakshim

@@ -1,0 +1,457 @@
+#include "symbolize/elf_image.h"
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwelf.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "symbolize/demangle.h"
+
+namespace leakshim {
+namespace {
+
+constexpr char kDebugRoot[] = "/usr/lib/debug";
+constexpr int kMaxInlineDepth = 64;
+
+struct FunctionSymbol {
+  uint64_t start = 0;
+  uint64_t end = 0;  // beyond the last byte; start + 1 where the symbol has no size
+  int rank = 0;      // of aliases, the highest is shown
+  const char* name = nullptr;
+};
+
+struct AnySymbol {
+  uint64_t value = 0;
+  bool is_text = false;
+  std::string name;
+};
+
+std::string BuildIdOf(Elf* elf) {
+  const void* bytes = nullptr;
+  const ssize_t size = dwelf_elf_gnu_build_id(elf, &bytes);
+  if (size <= 0 || size > 64) return "";
+  return absl::BytesToHexString(absl::string_view(static_cast<const char*>(bytes), static_cast<size_t>(size)));
+}
+
+Elf_Scn* FindSection(Elf* elf, uint64_t type) {
+  for (Elf_Scn* section = elf_nextscn(elf, nullptr); section != nullptr; section = elf_nextscn(elf, section)) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) != nullptr && header.sh_type == type) return section;
+  }
+  return nullptr;
+}
+
+bool IsTextSection(Elf* elf, uint16_t index) {
+  GElf_Shdr header;
+  Elf_Scn* section = index < SHN_LORESERVE ? elf_getscn(elf, index) : nullptr;
+  return section != nullptr && gelf_getshdr(section, &header) != nullptr && (header.sh_flags & SHF_EXECINSTR) != 0;
+}
+
+// Calls `visit(symbol, name, index)` for each defined symbol of the table of `type`.
+template <typename Visit>
+void ForEachSymbol(Elf* elf, uint64_t type, const Visit& visit) {
+  Elf_Scn* section = FindSection(elf, type);
+  GElf_Shdr header;
+  if (section == nullptr || gelf_getshdr(section, &header) == nullptr || header.sh_entsize == 0) return;
+  Elf_Data* data = elf_getdata(section, nullptr);
+  if (data == nullptr) return;
+  const size_t count = std::min<uint64_t>(header.sh_size / header.sh_entsize, 1 << 30);
+  for (size_t i = 1; i < count; ++i) {
+    GElf_Sym symbol;
+    if (gelf_getsym(data, static_cast<int>(i), &symbol) == nullptr || symbol.st_shndx == SHN_UNDEF) continue;
+    const char* name = elf_strptr(elf, header.sh_link, symbol.st_name);
+    if (name != nullptr && *name != '\0') visit(symbol, name, i);
+  }
+}
+
+int AliasRank(const GElf_Sym& symbol) {
+  switch (GELF_ST_BIND(symbol.st_info)) {
+    case STB_GLOBAL:
+      return 3;
+    case STB_WEAK:
+      return 1;
+    case STB_LOCAL:
+      return 2;
+    default:
+      return 3;
+  }
+}
+
+// The version behind a dynamic symbol's name, as nm writes it.
+class SymbolVersions {
+ public:
+  explicit SymbolVersions(Elf* elf) : elf_(elf) {
+    if (Elf_Scn* section = FindSection(elf, SHT_GNU_versym)) versions_ = elf_getdata(section, nullptr);
+    Elf_Scn* section = FindSection(elf, SHT_GNU_verdef);
+    GElf_Shdr header;
+    if (section == nullptr || gelf_getshdr(section, &header) == nullptr) return;
+    Elf_Data* data = elf_getdata(section, nullptr);
+    int offset = 0;
+    for (uint32_t i = 0; data != nullptr && i < header.sh_info; ++i) {
+      GElf_Verdef definition;
+      GElf_Verdaux name;
+      if (gelf_getverdef(data, offset, &definition) == nullptr) break;
+      if (gelf_getverdaux(data, offset + static_cast<int>(definition.vd_aux), &name) == nullptr) break;
+      const char* text = elf_strptr(elf, header.sh_link, name.vda_name);
+      names_.emplace_back(definition.vd_ndx, text == nullptr ? "" : text);
+      if (definition.vd_next == 0) break;
+      offset += static_cast<int>(definition.vd_next);
+    }
+  }
+
+  std::string Suffix(size_t symbol_index) const {
+    GElf_Versym version = 0;
+    if (versions_ == nullptr || gelf_getversym(versions_, static_cast<int>(symbol_index), &version) == nullptr)
+      return "";
+    const uint16_t number = version & 0x7fff;
+    if (number < 2) return "";
+    for (const auto& [index, name] : names_) {
+      if (index == number) return absl::StrCat((version & 0x8000) != 0 ? "@" : "@@", name);
+    }
+    return "";
+  }
+
+ private:
+  Elf* elf_;
+  Elf_Data* versions_ = nullptr;
+  std::vector<std::pair<uint16_t, std::string>> names_;
+};
+
+}  // namespace
+
+struct ElfImage::File {
+  ~File() {
+    if (dwarf != nullptr) dwarf_end(dwarf);
+    if (elf != nullptr) elf_end(elf);
+    if (fd >= 0) close(fd);
+  }
+
+  static absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path) {
+    elf_version(EV_CURRENT);
+    auto file = std::make_unique<File>();
+    file->path = path;
+    file->fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file->fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": ", std::strerror(errno)));
+    file->elf = elf_begin(file->fd, ELF_C_READ_MMAP, nullptr);
+    if (file->elf == nullptr || elf_kind(file->elf) != ELF_K_ELF) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": not an ELF file"));
+    }
+    return file;
+  }
+
+  void AddFunctions(uint64_t type, std::vector<FunctionSymbol>* to) {
+    ForEachSymbol(elf, type, [&](const GElf_Sym& symbol, const char* name, size_t) {
+      const int kind = GELF_ST_TYPE(symbol.st_info);
+      const bool sized_label = kind == STT_NOTYPE && symbol.st_size > 0 && IsTextSection(elf, symbol.st_shndx);
+      if (kind != STT_FUNC && kind != STT_GNU_IFUNC && !sized_label) return;
+      to->push_back(FunctionSymbol{.start = symbol.st_value,
+                                          .end = symbol.st_value + std::max<uint64_t>(symbol.st_size, 1),
+                                          .rank = AliasRank(symbol),
+                                          .name = name});
+    });
+  }
+
+  std::vector<AnySymbol> AllSymbols(uint64_t type) {
+    std::vector<AnySymbol> symbols;
+    const SymbolVersions versions(elf);
+    ForEachSymbol(elf, type, [&](const GElf_Sym& symbol, const char* name, size_t index) {
+      const int kind = GELF_ST_TYPE(symbol.st_info);
+      if (kind == STT_FILE || kind == STT_SECTION) return;
+      const int binding = GELF_ST_BIND(symbol.st_info);
+      symbols.push_back(AnySymbol{.value = symbol.st_value,
+                                  .is_text = (binding == STB_GLOBAL || binding == STB_LOCAL) && kind != STT_GNU_IFUNC &&
+                                             IsTextSection(elf, symbol.st_shndx),
+                                  .name = absl::StrCat(name, "\n", type == SHT_DYNSYM ? versions.Suffix(index) : "")});
+    });
+    return symbols;
+  }
+
+  std::string path;
+  int fd = -1;
+  Elf* elf = nullptr;
+  ::Dwarf* dwarf = nullptr;
+  std::vector<FunctionSymbol> functions;
+  uint64_t longest_function = 0;
+  bool functions_read = false;
+  std::vector<AnySymbol> nm_symbols;
+  bool nm_read = false;
+};
+
+// The compilation units by address, and in each its functions by address, found when first asked for.
+struct ElfImage::Dwarf {
+  struct Range {
+    uint64_t start = 0;
+    uint64_t end = 0;
+    Dwarf_Off die = 0;
+  };
+  struct Unit {
+    bool read = false;
+    std::vector<Range> functions;
+  };
+
+  explicit Dwarf(::Dwarf* handle) : dwarf(handle) {
+    Dwarf_CU* cu = nullptr;
+    Dwarf_Die cu_die;
+    uint8_t unit_type = 0;
+    while (dwarf_get_units(dwarf, cu, &cu, nullptr, &unit_type, &cu_die, nullptr) == 0) {
+      if (unit_type != DW_UT_compile) continue;
+      AddRanges(&cu_die, &units);
+    }
+    Sort(&units);
+  }
+
+  static void AddRanges(Dwarf_Die* die, std::vector<Range>* ranges) {
+    Dwarf_Addr base = 0;
+    Dwarf_Addr start = 0;
+    Dwarf_Addr end = 0;
+    ptrdiff_t offset = 0;
+    while ((offset = dwarf_ranges(die, offset, &base, &start, &end)) > 0) {
+      if (start < end) ranges->push_back(Range{.start = start, .end = end, .die = dwarf_dieoffset(die)});
+    }
+  }
+  static void Sort(std::vector<Range>* ranges) {
+    std::sort(ranges->begin(), ranges->end(), [](const Range& a, const Range& b) { return a.start < b.start; });
+  }
+  static const Range* Find(const std::vector<Range>& ranges, uint64_t address) {
+    auto after = std::upper_bound(ranges.begin(), ranges.end(), address,
+                                  [](uint64_t value, const Range& range) { return value < range.start; });
+    // Ranges of one kind do not overlap in sound files; a few steps back forgive those that do.
+    for (int i = 0; i < 4 && after != ranges.begin(); ++i) {
+      --after;
+      if (address < after->end) return &*after;
+    }
+    return nullptr;
+  }
+
+  // Functions at file level and in namespaces; the concrete ones of classes and blocks stand there too.
+  void AddFunctions(Dwarf_Die* parent, int depth, std::vector<Range>* functions) {
+    Dwarf_Die child;
+    if (depth > kMaxInlineDepth || dwarf_child(parent, &child) != 0) return;
+    do {
+      const int tag = dwarf_tag(&child);
+      if (tag == DW_TAG_subprogram) {
+        AddRanges(&child, functions);
+      } else if (tag == DW_TAG_namespace || tag == DW_TAG_module) {
+        AddFunctions(&child, depth + 1, functions);
+      }
+    } while (dwarf_siblingof(&child, &child) == 0);
+  }
+
+  const std::vector<Range>& FunctionsOf(Dwarf_Die* cu_die) {
+    Unit& unit = unit_functions[dwarf_dieoffset(cu_die)];
+    if (!unit.read) {
+      unit.read = true;
+      AddFunctions(cu_die, 0, &unit.functions);
+      Sort(&unit.functions);
+    }
+    return unit.functions;
+  }
+
+  // Appends the inlined calls below `parent` that cover `address`, outermost first.
+  static void FindInlines(Dwarf_Die* parent, uint64_t address, int depth, std::vector<Dwarf_Die>* inlines) {
+    Dwarf_Die child;
+    if (depth > kMaxInlineDepth || dwarf_child(parent, &child) != 0) return;
+    do {
+      const int tag = dwarf_tag(&child);
+      if (tag == DW_TAG_inlined_subroutine) {
+        if (dwarf_haspc(&child, address) <= 0) continue;
+        inlines->push_back(child);
+        FindInlines(&child, address, depth + 1, inlines);
+        return;
+      }
+      if (tag == DW_TAG_lexical_block || tag == DW_TAG_try_block || tag == DW_TAG_catch_block) {
+        const bool bounded = dwarf_hasattr(&child, DW_AT_low_pc) != 0 || dwarf_hasattr(&child, DW_AT_ranges) != 0;
+        if (bounded && dwarf_haspc(&child, address) <= 0) continue;
+        const size_t before = inlines->size();
+        FindInlines(&child, address, depth + 1, inlines);
+        if (inlines->size() != before) return;
+      }
+    } while (dwarf_siblingof(&child, &child) == 0);
+  }
+
+  static std::string FunctionName(Dwarf_Die* die) {
+    for (const unsigned attribute : {unsigned{DW_AT_linkage_name}, unsigned{DW_AT_MIPS_linkage_name}}) {
+      Dwarf_Attribute value;
+      if (dwarf_attr_integrate(die, attribute, &value) == nullptr) continue;
+      if (const char* name = dwarf_formstring(&value)) return Demangle(name);
+    }
+    const char* name = dwarf_diename(die);
+    return name == nullptr ? "" : name;
+  }
+
+  static void SetCallSite(Dwarf_Die* cu_die, Dwarf_Die* inlined, SourceFrame* caller) {
+    Dwarf_Attribute value;
+    Dwarf_Word number = 0;
+    Dwarf_Files* files = nullptr;
+    if (dwarf_attr(inlined, DW_AT_call_file, &value) != nullptr && dwarf_formudata(&value, &number) == 0 &&
+        dwarf_getsrcfiles(cu_die, &files, nullptr) == 0) {
+      if (const char* file = dwarf_filesrc(files, number, nullptr, nullptr)) caller->file = file;
+    }
+    if (dwarf_attr(inlined, DW_AT_call_line, &value) != nullptr && dwarf_formudata(&value, &number) == 0) {
+      caller->line = number;
+    }
+  }
+
+  std::vector<SourceFrame> Lookup(uint64_t address, bool with_lines) {
+    std::vector<SourceFrame> frames;
+    const Range* unit = Find(units, address);
+    Dwarf_Die cu_die;
+    if (unit == nullptr || dwarf_offdie(dwarf, unit->die, &cu_die) == nullptr) return frames;
+    std::vector<Dwarf_Die> inlines;
+    frames.emplace_back();
+    Dwarf_Die function;
+    const Range* range = Find(FunctionsOf(&cu_die), address);
+    if (range != nullptr && dwarf_offdie(dwarf, range->die, &function) != nullptr) {
+      frames.back().function = FunctionName(&function);
+      FindInlines(&function, address, 0, &inlines);
+    }
+    for (Dwarf_Die& inlined : inlines) {
+      if (with_lines) SetCallSite(&cu_die, &inlined, &frames.back());
+      frames.push_back(SourceFrame{.function = FunctionName(&inlined), .file = {}, .line = 0});
+    }
+    if (with_lines) {
+      if (Dwarf_Line* line = dwarf_getsrc_die(&cu_die, address)) {
+        int number = 0;
+        if (const char* file = dwarf_linesrc(line, nullptr, nullptr)) frames.back().file = file;
+        if (dwarf_lineno(line, &number) == 0 && number > 0) frames.back().line = static_cast<uint64_t>(number);
+      }
+    }
+    return frames;
+  }
+
+  ::Dwarf* dwarf;
+  std::vector<Range> units;
+  absl::flat_hash_map<Dwarf_Off, Unit> unit_functions;
+};
+
+ElfImage::ElfImage() = default;
+ElfImage::~ElfImage() = default;
+
+std::string DebugFileOfBuildId(const std::string& build_id) {
+  if (build_id.size() < 3) return "";
+  return absl::StrCat(kDebugRoot, "/.build-id/", build_id.substr(0, 2), "/", build_id.substr(2), ".debug");
+}
+
+absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::Open(const std::string& path) {
+  absl::StatusOr<std::unique_ptr<File>> file = File::Open(path);
+  if (!file.ok()) return file.status();
+  std::unique_ptr<ElfImage> image(new ElfImage());
+  image->file_ = *std::move(file);
+  Elf* elf = image->file_->elf;
+  image->build_id_ = BuildIdOf(elf);
+
+  std::vector<std::string> candidates;
+  if (!image->build_id_.empty()) candidates.push_back(DebugFileOfBuildId(image->build_id_));
+  GElf_Word checksum = 0;
+  if (const char* link = dwelf_elf_gnu_debuglink(elf, &checksum)) {
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    for (const std::string& place : {folder, absl::StrCat(folder, ".debug/"), absl::StrCat(kDebugRoot, folder)}) {
+      candidates.push_back(absl::StrCat(place, link));
+    }
+  }
+  for (const std::string& candidate : candidates) {
+    if (candidate == path || access(candidate.c_str(), R_OK) != 0) continue;
+    absl::StatusOr<std::unique_ptr<File>> debug = File::Open(candidate);
+    if (!debug.ok() || BuildIdOf((*debug)->elf) != image->build_id_) continue;
+    image->debug_file_ = *std::move(debug);
+    break;
+  }
+  for (File* owner : {image->debug_file_.get(), image->file_.get()}) {
+    if (owner == nullptr || image->dwarf_ != nullptr) continue;
+    owner->dwarf = dwarf_begin_elf(owner->elf, DWARF_C_READ, nullptr);
+    if (owner->dwarf == nullptr) continue;
+    auto dwarf = std::make_unique<Dwarf>(owner->dwarf);
+    if (!dwarf->units.empty()) image->dwarf_ = std::move(dwarf);
+  }
+  return image;
+}
+
+std::optional<uint64_t> ElfImage::AddressOfOffset(uint64_t file_offset) const {
+  size_t count = 0;
+  if (elf_getphdrnum(file_->elf, &count) != 0) return std::nullopt;
+  for (size_t i = 0; i < count; ++i) {
+    GElf_Phdr header;
+    if (gelf_getphdr(file_->elf, static_cast<int>(i), &header) == nullptr || header.p_type != PT_LOAD) continue;
+    if (file_offset >= header.p_offset && file_offset - header.p_offset < header.p_filesz) {
+      return file_offset - header.p_offset + header.p_vaddr;
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<SourceFrame> ElfImage::Lookup(uint64_t elf_address, bool with_lines) {
+  File& own = *file_;
+  if (!own.functions_read) {
+    own.functions_read = true;
+    if (debug_file_ != nullptr) debug_file_->AddFunctions(SHT_SYMTAB, &own.functions);
+    own.AddFunctions(SHT_SYMTAB, &own.functions);
+    own.AddFunctions(SHT_DYNSYM, &own.functions);
+    // Of aliases the best comes last, and is found first when walking back.
+    std::sort(own.functions.begin(), own.functions.end(), [](const FunctionSymbol& a, const FunctionSymbol& b) {
+      if (a.start != b.start) return a.start < b.start;
+      if (a.rank != b.rank) return a.rank < b.rank;
+      return std::strcmp(a.name, b.name) < 0;
+    });
+    for (const FunctionSymbol& function : own.functions) {
+      own.longest_function = std::max(own.longest_function, function.end - function.start);
+    }
+  }
+  std::vector<SourceFrame> frames;
+  if (dwarf_ != nullptr) frames = dwarf_->Lookup(elf_address, with_lines);
+  auto after = std::upper_bound(own.functions.begin(), own.functions.end(), elf_address,
+                                [](uint64_t value, const FunctionSymbol& function) { return value < function.start; });
+  while (after != own.functions.begin()) {
+    --after;
+    if (elf_address < after->end) {
+      if (frames.empty()) frames.emplace_back();
+      frames.front().function = Demangle(after->name);
+      break;
+    }
+    if (elf_address - after->start >= own.longest_function) break;
+  }
+  if (frames.size() == 1 && frames.front().function.empty() && frames.front().file.empty()) frames.clear();
+  return frames;
+}
+
+std::optional<std::string> ElfImage::NearestSymbol(uint64_t elf_address) {
+  File& own = *file_;
+  if (!own.nm_read) {
+    own.nm_read = true;
+    std::vector<AnySymbol> symbols;
+    if (debug_file_ != nullptr) symbols = debug_file_->AllSymbols(SHT_SYMTAB);
+    if (symbols.empty()) symbols = own.AllSymbols(SHT_SYMTAB);
+    if (symbols.empty()) symbols = own.AllSymbols(SHT_DYNSYM);
+    std::sort(symbols.begin(), symbols.end(), [](const AnySymbol& a, const AnySymbol& b) {
+      return a.value != b.value ? a.value < b.value : a.name < b.name;
+    });
+    // One symbol an address: the first, unless a function of the same address follows, which jeprof shows without
+    // address.
+    for (AnySymbol& symbol : symbols) {
+      const size_t split = symbol.name.find('\n');
+      std::string name = absl::StrCat(Demangle(symbol.name.substr(0, split)), symbol.name.substr(split + 1));
+      if (!own.nm_symbols.empty() && own.nm_symbols.back().value == symbol.value) {
+        if (symbol.is_text) own.nm_symbols.back().name = std::move(name);
+        continue;
+      }
+      symbol.name = absl::StrFormat("%s<%016x>", name, symbol.value);
+      own.nm_symbols.push_back(std::move(symbol));
+    }
+  }
+  if (own.nm_symbols.empty()) return std::nullopt;
+  auto after = std::upper_bound(own.nm_symbols.begin(), own.nm_symbols.end(), elf_address,
+                                [](uint64_t value, const AnySymbol& symbol) { return value < symbol.value; });
+  if (after == own.nm_symbols.begin() || after == own.nm_symbols.end()) return "";
+  return std::prev(after)->name;
+}
+
+}  // namespace leakshim

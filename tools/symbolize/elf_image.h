@@ -1,0 +1,57 @@
+// One ELF file on disk and the debug information that belongs to it.
+//
+// A name is given only where a function symbol's own extent covers the address: never the nearest symbol before it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "symbolize/symbolizer.h"
+
+namespace leakshim {
+
+class ElfImage {
+ public:
+  // Opens `path` and, where they exist, the separate debug files that its build id or .gnu_debuglink names.
+  // Errors: `path: reason`.
+  static absl::StatusOr<std::unique_ptr<ElfImage>> Open(const std::string& path);
+
+  ~ElfImage();
+  ElfImage(const ElfImage&) = delete;
+  ElfImage& operator=(const ElfImage&) = delete;
+
+  // Lower-case hex; empty: the file has none.
+  const std::string& build_id() const { return build_id_; }
+
+  // The ELF address of the byte at `file_offset`; nothing if no loaded segment holds it.
+  std::optional<uint64_t> AddressOfOffset(uint64_t file_offset) const;
+
+  // The functions at an ELF address, the physical one first; source lines only if asked for, because they cost a table
+  // for each compilation unit. Empty: unknown.
+  std::vector<SourceFrame> Lookup(uint64_t elf_address, bool with_lines);
+
+  // As jeprof names it through nm: the last symbol of any kind at or before the address, with its version, and its
+  // address in brackets behind it; nothing if the file has no symbols. An address beyond all symbols gives an empty
+  // name.
+  std::optional<std::string> NearestSymbol(uint64_t elf_address);
+
+ private:
+  struct File;
+  struct Dwarf;
+
+  ElfImage();
+
+  std::string build_id_;
+  std::unique_ptr<File> file_;
+  std::unique_ptr<File> debug_file_;  // null: none
+  std::unique_ptr<Dwarf> dwarf_;      // null: no DWARF
+};
+
+// Where the separate debug file of a build id lies, whether or not it exists.
+std::string DebugFileOfBuildId(const std::string& build_id);
+
+}  // namespace leakshim

@@ -1,0 +1,89 @@
+#include "symbolize/elf_symbolizer.h"
+
+#include <sys/stat.h>
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace leakshim {
+namespace {
+
+std::vector<std::string> CandidateFiles(const ElfSymbolizer::Options& options, const std::string& path) {
+  std::vector<std::string> files;
+  if (!options.program.empty() && path == options.program_path) files.push_back(options.program);
+  // Under each prefix the whole path, then without its leading folders, one after the other.
+  for (const std::string& prefix : options.lib_prefixes) {
+    for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      files.push_back(absl::StrCat(prefix, path.substr(slash)));
+    }
+  }
+  files.push_back(path);
+  return files;
+}
+
+// The kernel's remark `(deleted)` may mean an upgrade: then the file of that name is another one.
+bool IsSameFile(const std::string& file, uint64_t inode) {
+  struct stat info = {};
+  return stat(file.c_str(), &info) == 0 && info.st_ino == inode;
+}
+
+bool IsRegularFile(const std::string& file) {
+  struct stat info = {};
+  return stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+}  // namespace
+
+std::unique_ptr<ElfImage> ElfSymbolizer::FindImage(const CodePlace& place) {
+  const std::string path(place.path);
+  const std::string wanted(place.build_id);
+  for (const std::string& file : CandidateFiles(options_, path)) {
+    if (!IsRegularFile(file) || (place.deleted && wanted.empty() && !IsSameFile(file, place.inode))) continue;
+    absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(file);
+    if (!image.ok()) continue;
+    if (wanted.empty() || (*image)->build_id() == wanted) return *std::move(image);
+    const std::string found = (*image)->build_id().empty() ? "no build id" : (*image)->build_id();
+    warnings_.push_back(absl::StrCat(file, ": has build id ", found, ", the profile is of ", wanted,
+                                     "; using the names in the profile"));
+    break;
+  }
+  // The program itself may be gone where its debug file is kept.
+  const std::string debug_file = DebugFileOfBuildId(wanted);
+  if (!debug_file.empty() && IsRegularFile(debug_file)) {
+    absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(debug_file);
+    if (image.ok() && (*image)->build_id() == wanted) return *std::move(image);
+  }
+  return nullptr;
+}
+
+ElfImage* ElfSymbolizer::ImageOf(const CodePlace& place) {
+  // Names in brackets ([vdso]) and relative ones are no files.
+  if (!absl::StartsWith(place.path, "/")) return nullptr;
+  auto [entry, added] =
+      images_.try_emplace(absl::StrCat(place.path, "\n", place.build_id, "\n", place.deleted ? 1 : 0));
+  if (added) entry->second = FindImage(place);
+  return entry->second.get();
+}
+
+std::vector<SourceFrame> ElfSymbolizer::Symbolize(const CodePlace& place) {
+  ElfImage* image = ImageOf(place);
+  if (image == nullptr) return {};
+  std::optional<uint64_t> address = place.offset;
+  if (!place.is_elf_address) address = image->AddressOfOffset(place.offset);
+  if (!address.has_value()) return {};
+  std::vector<SourceFrame> frames = image->Lookup(*address, options_.with_lines);
+  if (options_.nm_names) {
+    const std::optional<std::string> nearest = image->NearestSymbol(*address);
+    if (!nearest.has_value()) return frames;
+    if (frames.empty()) frames.emplace_back();
+    if (nearest->empty()) return frames;
+    std::string& function = frames.front().function;
+    if (function.empty() || absl::StartsWith(*nearest, function)) function = *nearest;
+  }
+  return frames;
+}
+
+}  // namespace leakshim

@@ -1,0 +1,34 @@
+// What names code: the interface between the profiles and the files that know.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "profile/profile.h"
+
+namespace leakshim {
+
+// One function at one place; several make up a code address where functions were inlined.
+struct SourceFrame {
+  std::string function;  // full name, demangled; empty: unknown
+  std::string file;      // empty: unknown
+  uint64_t line = 0;     // 0: unknown
+};
+
+class Symbolizer {
+ public:
+  Symbolizer() = default;
+  Symbolizer(const Symbolizer&) = delete;
+  Symbolizer& operator=(const Symbolizer&) = delete;
+  virtual ~Symbolizer() = default;
+
+  // Returns the functions at `place`, the physical one first and then what was inlined into it, each into the one
+  // before. Empty: this symbolizer knows nothing of that place.
+  virtual std::vector<SourceFrame> Symbolize(const CodePlace& place) = 0;
+
+  // Lines for the user, each told once, such as a file that is not the one that was profiled.
+  virtual std::vector<std::string> TakeWarnings() = 0;
+};
+
+}  // namespace leakshim
