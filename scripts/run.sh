@@ -18,7 +18,7 @@ build_release() {
   local log=$root/build/release.log pid started=$SECONDS status=0
   mkdir -p "$root/build"
   (cd "$root" && cmake --preset release && cmake --build --preset release --parallel "$(nproc)" \
-    --target leakshim leakshim_cli leakprof leakdemo_jar) >"$log" 2>&1 </dev/null &
+    --target libleakshim.so leakshim_cli leakprof leakdemo_jar) >"$log" 2>&1 </dev/null &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     sleep 0.1

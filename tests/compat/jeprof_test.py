@@ -1,0 +1,143 @@
+"""Stock jeprof and leakprof on the same files: the same totals, the same rows, and files of ours that both can read."""
+
+import os
+import re
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "preload"))
+import harness  # noqa: E402
+
+SYMBOLS = """--- symbol
+binary=program
+0x1000 leaf
+0x1fff alpha::beta(int, char const*)
+0x2000 alpha::beta(int, char const*)
+0x2fff outer--middle--inner
+0x3fff Templ<int>::call
+0x4fff main
+0x5000 malloc
+---
+--- heap
+"""
+
+CASES = {
+    "plain": "heap_v2/524288\n  t*: 3: 300 [0: 0]\n@ 0x1000 0x2000 0x5000\n  t*: 3: 300 [0: 0]\n  t1: 3: 300 [0: 0]\n",
+    "several lines of one stack": "heap_v2/1024\n  t*: 5: 500 [0: 0]\n@ 0x1000 0x2000\n  t*: 3: 48 [0: 0]\n"
+                                  "  t*: 2: 452 [0: 0]\n",
+    "repeated stacks": "heap_v2/4096\n@ 0x1000 0x2000\n  t*: 1: 10 [0: 0]\n@ 0x1000 0x3000\n  t*: 1: 20 [0: 0]\n"
+                       "@ 0x1000 0x2000\n  t*: 1: 30 [0: 0]\n",
+    "no correction": "heap_v2/0\n@ 0x1000 0x2000\n  t*: 7: 70 [9: 90]\n",
+    "cumulative": "heap_v2/524288\n@ 0x1000 0x2000\n  t*: 0: 0 [9: 90]\n@ 0x1000 0x3000\n  t*: 1: 4096 [2: 8192]\n",
+    "the allocator as leaf": "heap_v2/524288\n@ 0x5000 0x2000 0x4000\n  t*: 3: 300 [0: 0]\n",
+    "recursion": "heap_v2/524288\n@ 0x1000 0x2000 0x2000 0x4000 0x2000\n  t*: 3: 300 [0: 0]\n",
+    "inlined": "heap_v2/524288\n@ 0x1000 0x3000 0x5000\n  t*: 3: 300 [0: 0]\n",
+    "lines that both skip": "heap_v2/524288\n# a remark\n@ 0x1000 0x2000\n  t*: 3: 300 [0: 0]\n# age 1 2 3\n\n",
+    "tabs and no 0x": "heap_v2/524288\n@ 1000 2000\n\tt*:\t3: 300 [0: 0]\n",
+    "ties": "heap_v2/524288\n@ 0x1000\n  t*: 1: 10 [0: 0]\n@ 0x2000\n  t*: 1: 10 [0: 0]\n@ 0x4000 0x5000\n  t*: 1: 10 [0: 0]\n",
+    "large numbers": "heap_v2/524288\n@ 0x1000 0x2000\n  t*: 123456: 999999999999 [0: 0]\n",
+}
+VALUES = ["--inuse_space", "--inuse_objects", "--alloc_space", "--alloc_objects"]
+
+
+def written(text, name="x.heap"):
+    path = os.path.join(tempfile.mkdtemp(prefix="leakshim-test-"), name)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def both(*arguments):
+    ours, theirs = harness.leakprof(*arguments), harness.jeprof(*arguments)
+    assert ours.returncode == 0, ours
+    return ours.stdout, theirs.stdout
+
+
+def symbolized_files_are_read_to_the_same_text():
+    for name, body in CASES.items():
+        path = written(SYMBOLS + body)
+        for value in VALUES:
+            for more in (["--show_bytes"], [], ["--cum", "--show_bytes"]):
+                ours, theirs = both("--text", value, *more, path)
+                assert theirs or value.startswith("--alloc"), f"{name}: jeprof printed nothing"
+                assert ours == theirs, f"{name} {value} {more}\nours:\n{ours}\njeprof's:\n{theirs}"
+
+
+def filters_do_what_jeprofs_do():
+    path = written(SYMBOLS + CASES["repeated stacks"] + "@ 0x2000 0x3000 0x5000\n  t*: 4: 4000 [0: 0]\n")
+    for option in ("--focus=alpha", "--focus=inner", "--ignore=beta", "--retain=leaf", "--exclude=alpha", "--focus=^leaf$"):
+        ours, theirs = both("--text", "--show_bytes", option, path)
+        assert ours == theirs, f"{option}\nours:\n{ours}\njeprof's:\n{theirs}"
+
+
+def a_base_is_subtracted_alike():
+    old = written(SYMBOLS + CASES["repeated stacks"], "old.heap")
+    new = written(SYMBOLS + CASES["repeated stacks"].replace("1: 30", "3: 900"), "new.heap")
+    for more in ([], ["--drop_negative"]):
+        for first, second in ((old, new), (new, old)):
+            ours, theirs = both("--text", "--show_bytes", f"--base={first}", *more, second)
+            # Where a sum is negative jeprof prints -0.0% and the like; the values must be equal all the same.
+            assert harness.rows_of(ours) == harness.rows_of(theirs), f"ours:\n{ours}\njeprof's:\n{theirs}"
+
+
+def collapsed_stacks_are_the_same_set():
+    for name in ("plain", "repeated stacks", "recursion", "inlined"):
+        path = written(SYMBOLS + CASES[name])
+        ours, theirs = both("--collapsed", path)
+        assert sorted(ours.splitlines()) == sorted(theirs.splitlines()), f"{name}\nours:\n{ours}\njeprof's:\n{theirs}"
+        assert ours.splitlines() == sorted(ours.splitlines()), "in order, each time"
+
+
+def what_jeprof_gets_wrong_is_right():
+    bare = written(SYMBOLS + "heap_v2/524288\n@ 0x1000\n  t*: 1: 1000 [0: 0]\n@\n  t*: 2: 9000 [0: 0]\n")
+    rows = harness.rows_of(harness.leakprof("--text", "--show_bytes", bare).stdout)
+    assert rows["[no stack]"][0] > rows["leaf"][0], rows
+    compat, theirs = harness.leakprof("--jeprof-compat", "--text", "--show_bytes", bare), harness.jeprof(
+        "--text", "--show_bytes", bare)
+    assert compat.stdout == theirs.stdout, (compat.stdout, theirs.stdout)
+
+
+def dumps_of_jemalloc_itself_add_up_alike():
+    run = harness.run([harness.program("truth"), "2", "3000"], preload="/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
+                      env={"MALLOC_CONF": "prof:true,prof_final:true,lg_prof_sample:10,prof_prefix:jeprof"})
+    path = run.dumps[-1]
+    ours, theirs = both("--text", "--show_bytes", harness.program("truth"), path)
+    assert ours.splitlines()[0] == theirs.splitlines()[0], (ours[:200], theirs[:200])
+    ours, theirs = harness.rows_of(ours), harness.rows_of(theirs)
+    for site in ("site_malloc", "site_calloc", "site_large", "site_grow", "Make"):
+        if site in theirs:
+            assert ours.get(site, (0, 0))[1] == theirs[site][1], (site, ours.get(site), theirs[site])
+
+
+def a_raw_profile_has_its_names_for_jeprof_too():
+    run = harness.run([harness.program("truth"), "2", "3000"], conf="lg_prof_sample:0,prof_final:false")
+    dump = re.search(r"^dump (.*)$", run.stdout, re.M).group(1)
+    path = written(harness.leakprof("--raw", dump).stdout)
+    ours = harness.rows_of(harness.leakprof("--text", "--show_bytes", dump).stdout)
+    for reader in (harness.leakprof, harness.jeprof):
+        rows = harness.rows_of(reader("--text", "--show_bytes", path).stdout)
+        for site in ("site_malloc", "site_calloc", "site_large", "site_posix"):
+            assert rows[site] == ours[site], (reader.__name__, site, rows.get(site), ours[site])
+
+
+def a_series_is_not_a_sum():
+    run = harness.run([harness.program("sizes"), "1000x5000"], conf="lg_prof_sample:8")
+    assert len(run.dumps) == 2
+    last = harness.leakprof("--text", "--show_bytes", run.dumps[-1])
+    series = harness.leakprof("--text", "--show_bytes", *run.dumps)
+    assert series.stdout == last.stdout and "1 earlier dump" in series.stderr, series
+    added = harness.leakprof("--jeprof-compat", "--text", "--show_bytes", *run.dumps)
+    assert re.match(r"Total: (\d+)", added.stdout).group(1) != re.match(r"Total: (\d+)", last.stdout).group(1)
+
+
+def a_wrong_binary_is_refused_for_names():
+    run = harness.run([harness.program("truth"), "1", "2000"], conf="lg_prof_sample:0,prof_final:false")
+    dump = re.search(r"^dump (.*)$", run.stdout, re.M).group(1)
+    done = harness.leakprof("--text", harness.program("sizes"), dump)
+    assert done.returncode == 0 and done.stderr.count("\n") == 1 and "build id" in done.stderr, done.stderr
+    assert "site_malloc" not in done.stdout and "truth+0x" in done.stdout, done.stdout
+
+
+if __name__ == "__main__":
+    harness.main({name: test for name, test in list(globals().items())
+                  if callable(test) and getattr(test, "__module__", "") == "__main__" and name not in ("written", "both")})
