@@ -6,11 +6,9 @@ namespace leakshim {
 namespace {
 
 constexpr int kMaxGenerations = 10;
-constexpr size_t kFirstCells = 1024;
-constexpr size_t kProbes = 16;
 
 constexpr size_t CellCount(int generation) {
-  return kFirstCells << (2 * static_cast<unsigned>(generation));
+  return kAccumFirstCells << (2 * static_cast<unsigned>(generation));
 }
 
 constinit Atomic<AccumCell*> generations[kMaxGenerations];
@@ -31,7 +29,7 @@ bool AddGeneration(int seen) {
 
 // The thread's cell for `key` in one generation, nullptr if there is none and (where `make`) no room for it.
 AccumCell* FindCell(AccumCell* table, int generation, uint64_t key, uint32_t thread_uid, uint64_t hash, bool make) {
-  for (size_t probe = 0; probe < kProbes; probe++) {
+  for (size_t probe = 0; probe < kAccumProbes; probe++) {
     AccumCell& cell = table[(hash + probe) & (CellCount(generation) - 1)];
     uint64_t there = cell.key.load(std::memory_order_acquire);
     if (there == 0) {

@@ -5,17 +5,15 @@
 namespace leakshim {
 namespace {
 
-constexpr int kSlotsPerBucket = 8;
 constexpr int kMaxGenerations = 10;
-constexpr size_t kFirstBuckets = 256;  // 16 KiB, 2 048 slots
-constexpr unsigned kGrowthLg = 2;      // each generation has four times the buckets of the one before
+constexpr unsigned kGrowthLg = 2;  // each generation has four times the buckets of the one before
 
 struct alignas(64) Bucket {
-  Atomic<uint64_t> slots[kSlotsPerBucket];  // tag << 32 | record id; 0: empty
+  Atomic<uint64_t> slots[kIndexBucketSlots];  // tag << 32 | record id; 0: empty
 };
 
 constexpr size_t BucketCount(int generation) {
-  return kFirstBuckets << (kGrowthLg * static_cast<unsigned>(generation));
+  return kIndexFirstBuckets << (kGrowthLg * static_cast<unsigned>(generation));
 }
 
 constinit Atomic<Bucket*> generations[kMaxGenerations];

@@ -1,6 +1,5 @@
 #include "capture/scratch.h"
 
-#include "os/atomic.h"
 #include "os/os.h"
 
 namespace leakshim {
@@ -37,7 +36,7 @@ ScratchBlock* ScratchPool::Take() {
   // thread has just taken is harmless, because blocks stay mapped, and the exchange then fails.
   uint64_t word = top.load(std::memory_order_acquire);
   while (ScratchBlock* block = BlockOf(word)) {
-    ScratchBlock* next = __atomic_load_n(&block->next, __ATOMIC_RELAXED);
+    ScratchBlock* next = block->next.load(std::memory_order_relaxed);
     if (top.compare_exchange_weak(word, NextWord(word, next), std::memory_order_acquire)) return block;
   }
   return static_cast<ScratchBlock*>(os::MapOwn(sizeof(ScratchBlock) + MaxFrames() * sizeof(Frame)));
@@ -45,7 +44,7 @@ ScratchBlock* ScratchPool::Take() {
 
 void ScratchPool::Give(ScratchBlock* block) {
   uint64_t word = top.load(std::memory_order_relaxed);
-  do __atomic_store_n(&block->next, BlockOf(word), __ATOMIC_RELAXED);
+  do block->next.store(BlockOf(word), std::memory_order_relaxed);
   // release: pairs with the acquire in Take().
   while (!top.compare_exchange_weak(word, NextWord(word, block), std::memory_order_release, std::memory_order_relaxed));
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "os/atomic.h"
 #include "unwind/frame.h"
 #include "unwind/unwinder.h"
 
@@ -16,7 +17,7 @@ namespace leakshim {
 inline constexpr uint32_t kMaxStackFrames = 1024;  // upper bound of prof_bt_max
 
 struct ScratchBlock {
-  ScratchBlock* next;  // in the pool
+  Atomic<ScratchBlock*> next;  // in the pool
   UnwindScratch unwind;
   Frame frames[];  // MaxFrames() of them
 };

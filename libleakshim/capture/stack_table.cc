@@ -11,11 +11,9 @@ namespace {
 // Slots {hash's upper half, id}; open addressing with a short probe. A probe that finds no room asks for the next
 // generation, four times as large; older ones are only read from then on.
 constexpr int kMaxGenerations = 10;
-constexpr size_t kFirstSlots = 1024;
-constexpr int kProbes = 16;
 
 constexpr size_t SlotCount(int generation) {
-  return kFirstSlots << (2 * static_cast<unsigned>(generation));
+  return kStackFirstSlots << (2 * static_cast<unsigned>(generation));
 }
 
 constinit Atomic<Atomic<uint64_t>*> generations[kMaxGenerations];
@@ -105,7 +103,7 @@ StackId StackTable::Intern(const Frame* frames, uint32_t depth, bool truncated) 
     int count = generation_count.load(std::memory_order_acquire);
     for (int g = count - 1; g >= 0; g--) {
       const Atomic<uint64_t>* table = generations[g].load(std::memory_order_acquire);
-      for (size_t probe = 0; probe < kProbes; probe++) {
+      for (size_t probe = 0; probe < kStackProbes; probe++) {
         // acquire: pairs with the release of the exchange below; the entry behind the id is complete.
         uint64_t value = table[(hash + probe) & (SlotCount(g) - 1)].load(std::memory_order_acquire);
         if (value == 0) break;
@@ -114,7 +112,7 @@ StackId StackTable::Intern(const Frame* frames, uint32_t depth, bool truncated) 
     }
     // Nowhere: into the first empty slot of the newest generation.
     Atomic<uint64_t>* table = count == 0 ? nullptr : generations[count - 1].load(std::memory_order_acquire);
-    for (size_t probe = 0; table != nullptr && probe < kProbes; probe++) {
+    for (size_t probe = 0; table != nullptr && probe < kStackProbes; probe++) {
       Atomic<uint64_t>& slot = table[(hash + probe) & (SlotCount(count - 1) - 1)];
       uint64_t value = slot.load(std::memory_order_acquire);
       if (value == 0) {

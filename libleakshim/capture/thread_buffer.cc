@@ -9,9 +9,8 @@
 namespace leakshim {
 namespace {
 
-constexpr uint32_t kSlabChunks = 256;
-constexpr size_t kSlabBytes = size_t{kSlabChunks} * kChunkSlots * sizeof(Record);  // 256 KiB
-constexpr uint32_t kMaxSlabs = 8192;                                               // 64 M records
+constexpr size_t kSlabBytes = size_t{kSlabChunks} * kChunkSlots * sizeof(Record);
+constexpr uint32_t kMaxSlabs = 8192;  // 64 M records
 
 constexpr uint32_t kThreadsPerPage = 1024;
 constexpr uint32_t kMaxThreadPages = 1024;

@@ -16,11 +16,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "capture/table_sizes.h"
 #include "os/atomic.h"
 
 namespace leakshim {
 
-using RecordId = uint32_t;  // chunk number x 32 + slot; 0: none
+using RecordId = uint32_t;  // chunk number x kChunkSlots + slot; 0: none
 using StackId = uint32_t;   // 0: none
 
 enum class RecordState : uint8_t { kFree = 0, kClaimed = 1, kLive = 2, kDead = 3 };
@@ -61,8 +62,6 @@ struct ChunkHeader {
   Atomic<uint64_t> allocated_bytes;
 };
 static_assert(sizeof(ChunkHeader) == sizeof(Record));
-
-inline constexpr uint32_t kChunkSlots = 32;
 
 // Who sampled: kept for as long as the process, because live records outlast their thread.
 struct ThreadInfo {

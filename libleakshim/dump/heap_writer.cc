@@ -232,10 +232,10 @@ class HeapWriter {
   void RenewThreadNames() {
     for (const SnapshotCell& cell : snapshot_) {
       Counts counts = CountsOf(cell, lg_file_);
+      totals_.Add(counts);
       if (cell.thread_uid > thread_count_) continue;
       bool first_look = !threads_[cell.thread_uid].Any();
       threads_[cell.thread_uid].Add(counts);
-      totals_.Add(counts);
       ThreadInfo* info = first_look ? ThreadBuffer::Thread(cell.thread_uid) : nullptr;
       if (info == nullptr) continue;
       char path[64];

@@ -58,7 +58,8 @@ absl::StatusOr<const FlagSpec*> FindFlag(const std::string& name) {
     candidates.push_back(absl::StrCat("--", flag.name));
   }
   if (candidates.size() == 1) return found;
-  if (candidates.empty()) return absl::InvalidArgumentError(absl::StrCat("unknown option --", name, "; see leakprof --help"));
+  if (candidates.empty())
+    return absl::InvalidArgumentError(absl::StrCat("unknown option --", name, "; see leakprof --help"));
   return absl::InvalidArgumentError(absl::StrCat("--", name, " may be ", absl::StrJoin(candidates, " or ")));
 }
 
@@ -122,7 +123,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
       } else if (++i < arguments.size()) {
         value = arguments[i];
       } else {
-        return absl::InvalidArgumentError(absl::StrCat("--", flag.name, " needs a value: --", flag.name, "=", flag.argument));
+        return absl::InvalidArgumentError(
+            absl::StrCat("--", flag.name, " needs a value: --", flag.name, "=", flag.argument));
       }
     } else if (equals != std::string::npos) {
       return absl::InvalidArgumentError(absl::StrCat("--", flag.name, " takes no value"));
@@ -146,7 +148,8 @@ std::string HelpText() {
   constexpr struct {
     Group group;
     const char* title;
-  } kGroups[] = {{Group::kMode, "Output"}, {Group::kValue, "Value"}, {Group::kGranularity, "Rows"}, {Group::kNone, "Other"}};
+  } kGroups[] = {
+      {Group::kMode, "Output"}, {Group::kValue, "Value"}, {Group::kGranularity, "Rows"}, {Group::kNone, "Other"}};
   for (const auto& group : kGroups) {
     absl::StrAppend(&text, "\n", group.title, ":\n");
     for (const FlagSpec& flag : kFlags) {

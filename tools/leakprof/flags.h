@@ -1,4 +1,5 @@
-// The command line of leakprof, with the manners that jeprof's users know: -x or --x, --x=v or --x v, unique abbreviations.
+// The command line of leakprof, with the manners that jeprof's users know: -x or --x, --x=v or --x v, unique
+// abbreviations.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ struct Flags {
   bool help = false, version = false;
   Mode mode = Mode::kText;
   bool cum = false, show_bytes = false, drop_negative = false, jeprof_compat = false;
-  std::string value = "inuse_space";       // inuse_space, inuse_objects, alloc_space, alloc_objects
-  std::string granularity = "functions";   // functions, lines, files, addresses
+  std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
+  std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;
   std::string thread;  // "": all together; "*": each; else a number
   std::vector<std::string> lib_prefixes;

@@ -51,7 +51,9 @@ bool IsElf(const std::string& file) {
   FILE* input = fopen(file.c_str(), "re");
   if (input == nullptr) return false;
   char magic[4] = {};
-  const bool is_elf = fread(magic, 1, 4, input) == 4 && absl::string_view(magic, 4) == "\x7f" "ELF";
+  const bool is_elf = fread(magic, 1, 4, input) == 4 && absl::string_view(magic, 4) ==
+                                                            "\x7f"
+                                                            "ELF";
   fclose(input);
   return is_elf;
 }
@@ -75,8 +77,9 @@ void KeepLastOfEachProcess(Profiles* profiles) {
   if (left_out > 0) {
     std::string shown;
     for (const auto& profile : kept) absl::StrAppend(&shown, shown.empty() ? "" : ", ", profile->name);
-    Say(absl::StrCat(left_out, left_out == 1 ? " earlier dump" : " earlier dumps", " of the same process left out; shown: ",
-                     shown, " (name one dump to see it, --base=OLD for the growth, --jeprof-compat to add them all)"));
+    Say(absl::StrCat(left_out, left_out == 1 ? " earlier dump" : " earlier dumps",
+                     " of the same process left out; shown: ", shown,
+                     " (name one dump to see it, --base=OLD for the growth, --jeprof-compat to add them all)"));
   }
   *profiles = std::move(kept);
 }
@@ -146,7 +149,9 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
       return kBadUsage;
     }
     SortRows(*graph, flags.cum);
-    TextOptions form{.unit = objects ? Unit::kObjects : flags.show_bytes ? Unit::kBytes : Unit::kMegabytes,
+    TextOptions form{.unit = objects            ? Unit::kObjects
+                             : flags.show_bytes ? Unit::kBytes
+                                                : Unit::kMegabytes,
                      .thread = {},
                      .top = flags.top};
     if (thread != kAllThreads) form.thread = thread;
@@ -202,11 +207,12 @@ int Run(const std::vector<std::string>& arguments) {
     return kBadUsage;
   }
 
-  ElfSymbolizer symbolizer({.lib_prefixes = flags.lib_prefixes,
-                            .program = program,
-                            .program_path = std::string(profiles.front()->Fact("about.executable")),
-                            .with_lines = flags.granularity != "functions" || !flags.focus.empty() || !flags.ignore.empty(),
-                            .nm_names = flags.jeprof_compat});
+  ElfSymbolizer symbolizer(
+      {.lib_prefixes = flags.lib_prefixes,
+       .program = program,
+       .program_path = std::string(profiles.front()->Fact("about.executable")),
+       .with_lines = flags.granularity != "functions" || !flags.focus.empty() || !flags.ignore.empty(),
+       .nm_names = flags.jeprof_compat});
   return Report(flags, profiles, base.get(), &symbolizer);
 }
 

@@ -28,8 +28,8 @@ std::string TextReport(const CallGraph& graph, const TextOptions& options);
 // One line a stack, `outermost;...;leaf value`, for flame graphs.
 std::string CollapsedReport(const std::vector<NamedStack>& stacks);
 
-// A symbolized profile that needs no binary: `--- symbol`, `--- heap`, then the counts as they were read. Stock jeprof prints it
-// with the same names. Of one profile; `sum` holds that one alone.
+// A symbolized profile that needs no binary: `--- symbol`, `--- heap`, then the counts as they were read. Stock jeprof
+// prints it with the same names. Of one profile; `sum` holds that one alone.
 std::string RawReport(const Profile& profile, const ProfileSum& sum, CodeNames& names);
 
 }  // namespace leakshim

@@ -43,8 +43,7 @@ std::string RawReport(const Profile& profile, const ProfileSum& sum, CodeNames& 
       if (!location.no_stack) table.try_emplace(location.address + beyond, TableName(names.Of(id)));
     }
   }
-  const absl::string_view program =
-      profile.program.empty() ? profile.Fact("about.executable") : profile.program;
+  const absl::string_view program = profile.program.empty() ? profile.Fact("about.executable") : profile.program;
   std::string text = "--- symbol\n";
   if (!program.empty()) absl::StrAppend(&text, "binary=", program, "\n");
   for (const auto& [address, name] : table) absl::StrAppendFormat(&text, "0x%016x %s\n", address, name);

@@ -14,9 +14,12 @@ std::string Percent(double part, double whole) {
 
 absl::string_view UnitName(Unit unit) {
   switch (unit) {
-    case Unit::kMegabytes: return "MB";
-    case Unit::kBytes: return "B";
-    case Unit::kObjects: return "objects";
+    case Unit::kMegabytes:
+      return "MB";
+    case Unit::kBytes:
+      return "B";
+    case Unit::kObjects:
+      return "objects";
   }
   return "";
 }
@@ -32,7 +35,8 @@ std::string TextReport(const CallGraph& graph, const TextOptions& options) {
   std::string text;
   if (graph.total != 0) {
     const std::string thread = options.thread.has_value() ? absl::StrCat(" (t", *options.thread, ")") : "";
-    absl::StrAppend(&text, "Total", thread, ": ", FormatValue(graph.total, options.unit), " ", UnitName(options.unit), "\n");
+    absl::StrAppend(&text, "Total", thread, ": ", FormatValue(graph.total, options.unit), " ", UnitName(options.unit),
+                    "\n");
   }
   double running = 0;
   size_t rows = options.top == 0 ? graph.rows.size() : std::min(options.top, graph.rows.size());

@@ -141,8 +141,9 @@ class Parser {
       bytes += line.counts.inuse_bytes;
     }
     if (objects == stated_total_.inuse_objects && bytes == stated_total_.inuse_bytes) return absl::OkStatus();
-    return Error(absl::StrCat("expected counts of ", stated_total_.inuse_objects, " objects as the file's second line says, ",
-                              "found ", objects, ": the file is not whole"));
+    return Error(absl::StrCat("expected counts of ", stated_total_.inuse_objects,
+                              " objects as the file's second line says, ", "found ", objects,
+                              ": the file is not whole"));
   }
 
   bool NextLine() {

@@ -18,10 +18,14 @@ namespace {
 
 double ValueOf(const Estimate& estimate, ValueKind kind) {
   switch (kind) {
-    case ValueKind::kInuseBytes: return estimate.inuse_bytes;
-    case ValueKind::kInuseObjects: return estimate.inuse_objects;
-    case ValueKind::kAllocBytes: return estimate.alloc_bytes;
-    case ValueKind::kAllocObjects: return estimate.alloc_objects;
+    case ValueKind::kInuseBytes:
+      return estimate.inuse_bytes;
+    case ValueKind::kInuseObjects:
+      return estimate.inuse_objects;
+    case ValueKind::kAllocBytes:
+      return estimate.alloc_bytes;
+    case ValueKind::kAllocObjects:
+      return estimate.alloc_objects;
   }
   return 0;
 }
@@ -142,12 +146,17 @@ std::vector<std::string> RowNames(const Location& location, const CodeName& name
     if (!name.known) function = options.jeprof_compat ? "?? ??:0" : frame.function;
     if (i > 0) absl::StrAppend(&function, " (inline)");
     switch (options.granularity) {
-      case Granularity::kFunctions: rows.push_back(std::move(function)); break;
+      case Granularity::kFunctions:
+        rows.push_back(std::move(function));
+        break;
       case Granularity::kLines:
         // Of code without lines only the function is known.
-        rows.push_back(frame.file.empty() && !options.jeprof_compat ? function : absl::StrCat(function, " ", FileLine(frame)));
+        rows.push_back(frame.file.empty() && !options.jeprof_compat ? function
+                                                                    : absl::StrCat(function, " ", FileLine(frame)));
         break;
-      case Granularity::kFiles: rows.push_back(frame.file.empty() ? "??" : frame.file); break;
+      case Granularity::kFiles:
+        rows.push_back(frame.file.empty() ? "??" : frame.file);
+        break;
       case Granularity::kAddresses:
         rows.push_back(absl::StrCat(HexAddress(location.address).substr(2), " ", function,
                                     frame.file.empty() ? "" : absl::StrCat(" ", FileLine(frame))));

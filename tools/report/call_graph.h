@@ -1,4 +1,5 @@
-// Flat and cumulative values by function, line, file or address: what --text shows, and the stacks as --collapsed shows them.
+// Flat and cumulative values by function, line, file or address: what --text shows, and the stacks as --collapsed shows
+// them.
 //
 // The order of steps is jeprof's: sum everything, cut allocator frames, keep or drop frames, keep or drop stacks, then
 // attribute. Percentages are of what is left; the total is of everything.

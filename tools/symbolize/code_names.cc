@@ -66,7 +66,8 @@ CodeName CodeNames::Find(const Location& location) const {
       return name;
     }
   }
-  if (place.recorded != nullptr && !place.recorded->symbol.empty()) return Plain(Demangle(place.recorded->symbol), true);
+  if (place.recorded != nullptr && !place.recorded->symbol.empty())
+    return Plain(Demangle(place.recorded->symbol), true);
   if (!place.path.empty()) {
     return Plain(absl::StrFormat("%s+0x%x", BaseName(place.path), place.offset), true);
   }

@@ -1,9 +1,9 @@
 // What a person reads for a location: the one place that decides whose word is taken.
 //
-// In order: the file's own symbol table (symbolized profiles); `# java` lines; the binary and its debug information, if it is
-// the one that was profiled; the dump's own `# pc` line; the file and offset. Never a bare address of known code. An
-// exported function has the name that the dump recorded, also where the binary knows a private one for the same place
-// (pthread_create, not __pthread_create_2_1), so that a report reads the same wherever it is made.
+// In order: the file's own symbol table (symbolized profiles); `# java` lines; the binary and its debug information, if
+// it is the one that was profiled; the dump's own `# pc` line; the file and offset. Never a bare address of known code.
+// An exported function has the name that the dump recorded, also where the binary knows a private one for the same
+// place (pthread_create, not __pthread_create_2_1), so that a report reads the same wherever it is made.
 #pragma once
 
 #include <string>

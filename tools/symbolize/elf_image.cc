@@ -155,9 +155,9 @@ struct ElfImage::File {
       const bool sized_label = kind == STT_NOTYPE && symbol.st_size > 0 && IsTextSection(elf, symbol.st_shndx);
       if (kind != STT_FUNC && kind != STT_GNU_IFUNC && !sized_label) return;
       to->push_back(FunctionSymbol{.start = symbol.st_value,
-                                          .end = symbol.st_value + std::max<uint64_t>(symbol.st_size, 1),
-                                          .rank = AliasRank(symbol),
-                                          .name = name});
+                                   .end = symbol.st_value + std::max<uint64_t>(symbol.st_size, 1),
+                                   .rank = AliasRank(symbol),
+                                   .name = name});
     });
   }
 

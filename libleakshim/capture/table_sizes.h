@@ -1,0 +1,31 @@
+// How large the tables of this room begin, in one place: the interleaving tests compile the same sources with the
+// smallest sizes that still have every case (a full bucket, a table that grows, a ring of chunks), because the number
+// of schedules grows with each access.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace leakshim {
+
+#ifdef LEAKSHIM_TINY_TABLES
+inline constexpr uint32_t kChunkSlots = 4;       // records of a chunk, its header included
+inline constexpr uint32_t kSlabChunks = 8;       // chunks of a mapping
+inline constexpr size_t kIndexFirstBuckets = 2;  // of the first generation of the live index
+inline constexpr int kIndexBucketSlots = 2;
+inline constexpr size_t kStackFirstSlots = 4;  // of the first generation of the stack table
+inline constexpr size_t kStackProbes = 2;
+inline constexpr size_t kAccumFirstCells = 4;
+inline constexpr size_t kAccumProbes = 2;
+#else
+inline constexpr uint32_t kChunkSlots = 32;
+inline constexpr uint32_t kSlabChunks = 256;       // 256 KiB
+inline constexpr size_t kIndexFirstBuckets = 256;  // 16 KiB, 2 048 slots
+inline constexpr int kIndexBucketSlots = 8;        // one cache line
+inline constexpr size_t kStackFirstSlots = 1024;
+inline constexpr size_t kStackProbes = 16;
+inline constexpr size_t kAccumFirstCells = 1024;
+inline constexpr size_t kAccumProbes = 16;
+#endif
+
+}  // namespace leakshim
