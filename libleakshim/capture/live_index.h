@@ -21,12 +21,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "capture/table_sizes.h"
 #include "capture/thread_buffer.h"
 #include "os/atomic.h"
 
 namespace leakshim {
 
-inline constexpr unsigned kFilterBits = 18;
 extern constinit Atomic<uint8_t> live_filter[size_t{1} << kFilterBits] LEAKSHIM_HIDDEN;
 
 inline size_t FilterSlot(uintptr_t address) {

@@ -49,4 +49,8 @@ void ScratchPool::Give(ScratchBlock* block) {
   while (!top.compare_exchange_weak(word, NextWord(word, block), std::memory_order_release, std::memory_order_relaxed));
 }
 
+void ScratchPool::ForgetForTesting() {
+  top.store(0);
+}
+
 }  // namespace leakshim

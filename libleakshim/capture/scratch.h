@@ -30,6 +30,8 @@ class ScratchPool {
 
   static ScratchBlock* Take();  // nullptr at the memory cap
   static void Give(ScratchBlock* block);
+
+  static void ForgetForTesting();
 };
 
 }  // namespace leakshim

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "capture/table_sizes.h"
 #include "os/arena.h"
 #include "os/os.h"
 
@@ -20,10 +21,8 @@ constinit Atomic<Atomic<uint64_t>*> generations[kMaxGenerations];
 constinit Atomic<int> generation_count{0};
 
 // id -> entry: pages of pointers, so that an id stays 32 bits wherever the entry lies.
-constexpr uint32_t kPageEntries = 1024;
-constexpr uint32_t kMaxPages = 4096;
 using Entry = Atomic<const Stack*>;
-constinit Atomic<Entry*> pages[kMaxPages];
+constinit Atomic<Entry*> pages[kMaxStackPages];
 constinit Atomic<uint32_t> stack_count{0};
 
 constinit Arena arena{64 << 10};
@@ -38,11 +37,11 @@ uint64_t HashOf(const Frame* frames, uint32_t depth, bool truncated) {
 }
 
 Entry* EntryOf(StackId id, bool make) {
-  if (id / kPageEntries >= kMaxPages) return nullptr;
-  Atomic<Entry*>& directory = pages[id / kPageEntries];
+  if (id / kStackPageEntries >= kMaxStackPages) return nullptr;
+  Atomic<Entry*>& directory = pages[id / kStackPageEntries];
   Entry* page = directory.load(std::memory_order_acquire);
   if (page == nullptr && make) {
-    constexpr size_t kBytes = kPageEntries * sizeof(Entry);
+    constexpr size_t kBytes = kStackPageEntries * sizeof(Entry);
     auto* fresh = static_cast<Entry*>(os::MapOwn(kBytes));
     if (fresh == nullptr) return nullptr;
     // acq_rel: publishes the zeroed page to every thread that finds it.
@@ -51,7 +50,7 @@ Entry* EntryOf(StackId id, bool make) {
     else
       os::UnmapOwn(fresh, kBytes);
   }
-  return page == nullptr ? nullptr : page + id % kPageEntries;
+  return page == nullptr ? nullptr : page + id % kStackPageEntries;
 }
 
 bool Equal(const Stack* stack, uint64_t hash, const Frame* frames, uint32_t depth, bool truncated) {
@@ -141,6 +140,11 @@ void StackTable::ResetForTesting() {
     if (auto* table = generations[g].exchange(nullptr)) os::UnmapOwn(table, SlotCount(g) * sizeof(Atomic<uint64_t>));
   }
   generation_count.store(0);
+  for (auto& page : pages) {
+    if (Entry* memory = page.exchange(nullptr)) os::UnmapOwn(memory, kStackPageEntries * sizeof(Entry));
+  }
+  stack_count.store(0);
+  arena.ForgetForTesting();
 }
 
 }  // namespace leakshim

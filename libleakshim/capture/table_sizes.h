@@ -1,6 +1,6 @@
-// How large the tables of this room begin, in one place: the interleaving tests compile the same sources with the
-// smallest sizes that still have every case (a full bucket, a table that grows, a ring of chunks), because the number
-// of schedules grows with each access.
+// How large the tables of this room and of the snapshot begin, in one place: the interleaving tests compile the same
+// sources with the smallest sizes that still have every case (a full bucket, a table that grows, a ring of chunks),
+// because the number of schedules grows with each access.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,13 @@ inline constexpr size_t kStackFirstSlots = 4;  // of the first generation of the
 inline constexpr size_t kStackProbes = 2;
 inline constexpr size_t kAccumFirstCells = 4;
 inline constexpr size_t kAccumProbes = 2;
+inline constexpr uint32_t kMaxSlabs = 4;
+inline constexpr uint32_t kThreadsPerPage = 8;
+inline constexpr uint32_t kMaxThreadPages = 2;
+inline constexpr uint32_t kStackPageEntries = 16;
+inline constexpr uint32_t kMaxStackPages = 4;
+inline constexpr unsigned kFilterBits = 2;
+inline constexpr size_t kSnapshotFirstPlaces = 4;
 #else
 inline constexpr uint32_t kChunkSlots = 32;
 inline constexpr uint32_t kSlabChunks = 256;       // 256 KiB
@@ -26,6 +33,13 @@ inline constexpr size_t kStackFirstSlots = 1024;
 inline constexpr size_t kStackProbes = 16;
 inline constexpr size_t kAccumFirstCells = 1024;
 inline constexpr size_t kAccumProbes = 16;
+inline constexpr uint32_t kMaxSlabs = 8192;  // 64 M records
+inline constexpr uint32_t kThreadsPerPage = 1024;
+inline constexpr uint32_t kMaxThreadPages = 1024;
+inline constexpr uint32_t kStackPageEntries = 1024;
+inline constexpr uint32_t kMaxStackPages = 4096;
+inline constexpr unsigned kFilterBits = 18;  // counters of one byte
+inline constexpr size_t kSnapshotFirstPlaces = 1024;
 #endif
 
 }  // namespace leakshim

@@ -10,10 +10,6 @@ namespace leakshim {
 namespace {
 
 constexpr size_t kSlabBytes = size_t{kSlabChunks} * kChunkSlots * sizeof(Record);
-constexpr uint32_t kMaxSlabs = 8192;  // 64 M records
-
-constexpr uint32_t kThreadsPerPage = 1024;
-constexpr uint32_t kMaxThreadPages = 1024;
 
 // How many live records a search may pass for each one that it claims before it asks for a chunk: chunks stay three
 // quarters full, and a search stays short.
@@ -211,7 +207,7 @@ RecordId ThreadBuffer::Claim() {
     // acquire: pairs with Kill(); the record's next life comes after all of the last one.
     Life life{record.life.load(std::memory_order_acquire)};
     if (!Claimable(record, life)) continue;
-    Life claimed = Life::Make(RecordState::kClaimed, static_cast<uint8_t>(life.version() + 1), 0, 0);
+    Life claimed = Life::Make(RecordState::kClaimed, NextVersion(life), 0, 0);
     // A compare-exchange only because a signal handler of this very thread may have claimed it a moment ago. relaxed:
     // the stores of Publish() carry it along.
     if (!record.life.compare_exchange_strong(life.word, claimed.word, std::memory_order_relaxed)) continue;
@@ -248,10 +244,9 @@ void ThreadBuffer::Count(uint64_t samples, uint64_t allocated_bytes) {
   uint32_t home = thread_state.home_chunk;
   if (home == 0) return;
   ChunkHeader* header = Header(home);
-  // relaxed load and store, not an atomic add: only the chunk's owner writes these.
-  header->samples.store(header->samples.load(std::memory_order_relaxed) + samples, std::memory_order_relaxed);
-  header->allocated_bytes.store(header->allocated_bytes.load(std::memory_order_relaxed) + allocated_bytes,
-                                std::memory_order_relaxed);
+  // Adds, although only the owner writes these: a signal handler of the owner may come between a load and a store.
+  header->samples.fetch_add(samples, std::memory_order_relaxed);
+  header->allocated_bytes.fetch_add(allocated_bytes, std::memory_order_relaxed);
 }
 
 ThreadBuffer::Totals ThreadBuffer::Sum() {

@@ -94,6 +94,9 @@ class ThreadBuffer {
   // A record that is the calling thread's to fill (state kClaimed), or 0 at the memory cap.
   static RecordId Claim();
 
+  // The version of a record's next life.
+  static constexpr uint8_t NextVersion(Life life) { return static_cast<uint8_t>(life.version() + 1); }
+
   // Fills a claimed record and makes it live: from here on dumps count it.
   struct Fields {
     uint64_t address;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "capture/accum_table.h"
+#include "capture/table_sizes.h"
 #include "os/os.h"
 
 namespace leakshim {
@@ -84,7 +85,7 @@ Snapshot::~Snapshot() {
 }
 
 bool Snapshot::Add(StackId stack, uint16_t size_class, unsigned lg, uint32_t thread_uid, SnapshotCell** found) {
-  if ((count_ + 1) * 4 > places_ * 3 && !Resize(places_ == 0 ? 1024 : places_ * 2)) return false;
+  if ((count_ + 1) * 4 > places_ * 3 && !Resize(places_ == 0 ? kSnapshotFirstPlaces : places_ * 2)) return false;
   uint64_t hash = (uint64_t{stack} << 32 | thread_uid) ^ uint64_t { size_class } << 22 ^ uint64_t { lg } << 54;
   hash *= 0x9e3779b97f4a7c15u;
   hash ^= hash >> 32;

@@ -19,6 +19,9 @@ class Arena {
   // Zeroed memory aligned to 8 bytes, or nullptr at the memory cap.
   void* Allocate(size_t bytes);
 
+  // Starts anew; what was given out stays as it is.
+  void ForgetForTesting() { current_.store(nullptr); }
+
   // A copy of text[0..length) with a NUL behind it, or nullptr.
   const char* CopyString(const char* text, size_t length);
 
