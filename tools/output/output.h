@@ -18,8 +18,8 @@ std::string FormatValue(double value, Unit unit);
 
 struct TextOptions {
   Unit unit = Unit::kMegabytes;
-  std::optional<uint64_t> thread;  // the report is of one thread
-  size_t top = 0;                  // rows at most; 0: all
+  std::optional<uint64_t> thread = {};  // the report is of one thread
+  size_t top = 0;                       // rows at most; 0: all
 };
 
 // jeprof's table: total, then flat, its share, the running share, cumulative, its share, name. Rows as they come.

@@ -14,7 +14,7 @@ namespace leakshim {
 namespace {
 
 absl::Status FileError(const std::string& path, int error) {
-  return absl::ErrnoToStatus(error, absl::StrCat(path, ": ", std::strerror(error)));
+  return absl::ErrnoToStatus(error, path);
 }
 
 absl::StatusOr<std::string> ReadDescriptor(int fd, const std::string& path) {

@@ -23,7 +23,7 @@ struct CallGraphOptions {
   ValueKind value = ValueKind::kInuseBytes;
   Granularity granularity = Granularity::kFunctions;
   // Regular expressions (RE2), unanchored; empty: none.
-  std::string focus, ignore, retain, exclude;
+  std::string focus = {}, ignore = {}, retain = {}, exclude = {};
   bool jeprof_compat = false;
 };
 
@@ -45,7 +45,8 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
 // Rows by value, descending, equal ones by name; those without any value are left out.
 void SortRows(CallGraph& graph, bool by_cum);
 
-// Stacks as full names, outermost first, equal ones added, ordered by name. Inlined functions end in `[inline]`.
+// Stacks as full names, outermost first, equal ones added, ordered by name. Inlined functions end in `[inline]`, with
+// no blank.
 struct NamedStack {
   std::vector<std::string> names;
   double value = 0;

@@ -1,0 +1,135 @@
+// The reader on damaged profiles: a report or one line of error, never a crash, however the bytes lie.
+//
+// Deterministic, so that a failure repeats; LEAKSHIM_FUZZ_SECONDS searches on from a random seed.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <random>
+
+#include "output/output.h"
+#include "profile/heap_v2.h"
+
+namespace leakshim {
+namespace {
+
+constexpr const char* kSeeds[] = {
+    "heap_v2/65536\n  t*: 3: 300 [0: 0]\n  t2: 3: 300 [0: 0]\n# leakshim 1\n# about.pid 4711\n# about.seq 3\n"
+    "# module 3 00ff 0x1000 0x9000 0x1000 /lib/a b.so (deleted)\n# thread 2 99 worker one\n"
+    "@ 0x1010 0x1020 0x4000000000000004\n  t*: 3: 300 [0: 0]\n  t2: 3: 300 [0: 0]\n# modules 3 3 0\n"
+    "# age 1 2 0 0 0 0 0 0\n# truncated\n# pc 0x1010 3 0x10 _ZN1a1bEv+0x4\n"
+    "# java 0x4000000000000004 jit com.example.Cache put%20it 41 Cache.java\n"
+    "\nMAPPED_LIBRARIES:\n00001000-00009000 r-xp 00000000 08:01 42 /lib/a b.so\n",
+    "--- symbol\nbinary=/bin/x\n0x1000 a--b--c<int>\n0x1fff d\n---\n--- heap\nheap_v2/524288\n  t*: 9: 99 [9: 99]\n"
+    "@ 0x1000 0x2000 0x2000\n  t*: 9: 99 [9: 99]\n@\n t*: 0: 0 [1: 18446744073709551615]\n",
+    "%warn a warning\nheap_v2/1\n@ 0 0xffffffffffffffff\n  t*: 1: 1 [1: 1]\n",
+};
+constexpr const char* kTokens[] = {"\n",
+                                   "@",
+                                   "@ ",
+                                   "t*: ",
+                                   "# ",
+                                   "# leakshim 1\n",
+                                   "# leakshim 99999999999999999999\n",
+                                   "0x",
+                                   "ffffffffffffffffffff",
+                                   "18446744073709551615",
+                                   "18446744073709551616",
+                                   ":",
+                                   "[",
+                                   "]",
+                                   "-1",
+                                   "%0a",
+                                   "%",
+                                   "--- symbol\n",
+                                   "---",
+                                   "MAPPED_LIBRARIES:\n",
+                                   "\r",
+                                   "\t",
+                                   "_ZN",
+                                   "_ZNSt6vectorI",
+                                   "# modules 0 0\n",
+                                   "# java 0x4000000000000004 a b c 1 -\n",
+                                   "build=$build\n",
+                                   "--"};
+
+std::string Mutated(std::string text, std::mt19937_64& random) {
+  const auto below = [&](size_t bound) { return static_cast<size_t>(random() % bound); };
+  for (size_t change = 1 + below(4); change > 0 && !text.empty(); --change) {
+    const size_t at = below(text.size());
+    const size_t length = std::min(text.size() - at, below(40));
+    switch (below(6)) {
+      case 0:
+        text[at] = static_cast<char>(random());
+        break;
+      case 1:
+        text.erase(at, length);
+        break;
+      case 2:
+        text.insert(at, text.substr(below(text.size()), length));
+        break;
+      case 3:
+        text.insert(at, kTokens[below(std::size(kTokens))]);
+        break;
+      case 4:
+        text.resize(at);
+        break;
+      case 5:
+        text.replace(at, length, kTokens[below(std::size(kTokens))]);
+        break;
+    }
+  }
+  return text;
+}
+
+// Everything that main does with a profile, but for the files of the disk.
+void ReadAll(const std::string& text, bool jeprof_compat) {
+  auto profile = ParseHeapV2("x.heap", text, {.jeprof_compat = jeprof_compat});
+  if (!profile.ok()) {
+    const std::string message(profile.status().message());
+    ASSERT_EQ(message.rfind("x.heap:", 0), 0u) << message;
+    for (char c : message) ASSERT_TRUE(c >= ' ' && c < 127) << message;
+    return;
+  }
+  for (const std::string& warning : (*profile)->warnings) {
+    for (char c : warning) ASSERT_TRUE(c >= ' ' && c < 127) << warning;
+  }
+  ProfileSum sum(ProfileSum::Options{.thread = kAllThreads, .one_address_space = jeprof_compat});
+  sum.Add(**profile);
+  sum.Subtract(**profile);
+  sum.Add(**profile);
+  CodeNames names(sum, nullptr, !jeprof_compat);
+  for (Granularity granularity : {Granularity::kFunctions, Granularity::kAddresses}) {
+    auto graph = MakeCallGraph(sum, names, {.granularity = granularity, .jeprof_compat = jeprof_compat});
+    ASSERT_TRUE(graph.ok());
+    SortRows(*graph, false);
+    TextReport(*graph, {});
+  }
+  auto stacks = MakeNamedStacks(sum, names, {});
+  ASSERT_TRUE(stacks.ok());
+  CollapsedReport(*stacks);
+  RawReport(**profile, sum, names);
+}
+
+TEST(HeapV2FuzzTest, DamagedProfilesGiveAReportOrOneLineOfError) {
+  using Clock = std::chrono::steady_clock;
+  const char* seconds = std::getenv("LEAKSHIM_FUZZ_SECONDS");
+  const auto end = Clock::now() + std::chrono::seconds(seconds == nullptr ? 0 : std::atoi(seconds));
+  const uint64_t seed = seconds == nullptr ? 1 : std::random_device()();
+  std::mt19937_64 random(seed);
+  for (uint64_t round = 0; round < 30'000 || Clock::now() < end; ++round) {
+    const std::string text = Mutated(kSeeds[round % std::size(kSeeds)], random);
+    ASSERT_NO_FATAL_FAILURE(ReadAll(text, round % 7 == 0)) << "seed " << seed << " round " << round << "\n" << text;
+  }
+}
+
+TEST(HeapV2FuzzTest, EveryCutIsAReportOrAnError) {
+  for (const std::string text : kSeeds) {
+    for (size_t size = 0; size <= text.size(); ++size) {
+      ASSERT_NO_FATAL_FAILURE(ReadAll(text.substr(0, size), false)) << text.substr(0, size);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leakshim

@@ -1,0 +1,112 @@
+#include "report/call_graph.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "output/output.h"
+#include "parsed.h"
+
+namespace leakshim {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Rows as `name flat cum`.
+std::vector<std::string> Rows(const CallGraph& graph) {
+  std::vector<std::string> rows;
+  for (const CallGraphRow& row : graph.rows) rows.push_back(absl::StrCat(row.name, " ", row.flat, " ", row.cum));
+  return rows;
+}
+
+struct Reports {
+  explicit Reports(const std::string& heap) : profile(Named(heap)), sum({}), names(sum, nullptr, true) {
+    sum.Add(*profile);
+  }
+
+  std::vector<std::string> Graph(CallGraphOptions options = {}) {
+    absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
+    EXPECT_TRUE(graph.ok()) << graph.status();
+    SortRows(*graph, false);
+    return Rows(*graph);
+  }
+  std::string Collapsed(CallGraphOptions options = {}) {
+    absl::StatusOr<std::vector<NamedStack>> stacks = MakeNamedStacks(sum, names, options);
+    EXPECT_TRUE(stacks.ok()) << stacks.status();
+    return CollapsedReport(*stacks);
+  }
+
+  std::unique_ptr<Profile> profile;
+  ProfileSum sum;
+  CodeNames names;
+};
+
+TEST(CallGraphTest, FlatIsTheLeafsAndCumEveryCallers) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x2001\n  t*: 1: 10 [0: 0]\n@ 0x3000 0x2001\n  t*: 1: 5 [0: 0]\n");
+  EXPECT_THAT(reports.Graph(), ::testing::ElementsAre("a 10 10", "c 5 5", "b 0 15"));
+}
+
+TEST(CallGraphTest, RecursionCountsOnce) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x2001 0x2001 0x2001\n  t*: 1: 10 [0: 0]\n");
+  EXPECT_THAT(reports.Graph(), ::testing::ElementsAre("a 10 10", "b 0 10"));
+}
+
+TEST(CallGraphTest, TheAllocatorIsCutFromTheLeaf) {
+  Reports reports("heap_v2/0\n@ 0x5000 0x2001\n  t*: 1: 10 [0: 0]\n");
+  EXPECT_THAT(reports.Graph(), ::testing::ElementsAre("b 10 10"));
+  EXPECT_EQ(reports.Collapsed(), "b 10\n");
+}
+
+TEST(CallGraphTest, InlinedFunctionsStandUnderTheirCaller) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n");
+  EXPECT_EQ(reports.Collapsed(), "d;inlined[inline];a 10\n");
+}
+
+TEST(CallGraphTest, FocusAndIgnoreChooseStacksRetainAndExcludeChooseFrames) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x2001\n  t*: 1: 10 [0: 0]\n@ 0x3000 0x2001\n  t*: 1: 5 [0: 0]\n");
+  EXPECT_THAT(reports.Graph({.focus = "^a$"}), ::testing::ElementsAre("a 10 10", "b 0 10"));
+  EXPECT_THAT(reports.Graph({.ignore = "^a$"}), ::testing::ElementsAre("c 5 5", "b 0 5"));
+  EXPECT_THAT(reports.Graph({.retain = "^b$"}), ::testing::ElementsAre("b 15 15"));
+  EXPECT_THAT(reports.Graph({.exclude = "^[ac]$"}), ::testing::ElementsAre("b 15 15"));
+}
+
+TEST(CallGraphTest, ABadExpressionIsNamed) {
+  Reports reports("heap_v2/0\n@ 0x1000\n  t*: 1: 10 [0: 0]\n");
+  const auto graph = MakeCallGraph(reports.sum, reports.names, {.focus = "a("});
+  ASSERT_FALSE(graph.ok());
+  EXPECT_THAT(std::string(graph.status().message()), HasSubstr("a("));
+  EXPECT_FALSE(MakeNamedStacks(reports.sum, reports.names, {.exclude = "["}).ok());
+}
+
+TEST(CallGraphTest, TheFourValuesAreFourReports) {
+  Reports reports("heap_v2/0\n@ 0x1000\n  t*: 1: 10 [2: 30]\n");
+  EXPECT_THAT(reports.Graph({.value = ValueKind::kInuseBytes}), ::testing::ElementsAre("a 10 10"));
+  EXPECT_THAT(reports.Graph({.value = ValueKind::kInuseObjects}), ::testing::ElementsAre("a 1 1"));
+  EXPECT_THAT(reports.Graph({.value = ValueKind::kAllocBytes}), ::testing::ElementsAre("a 30 30"));
+  EXPECT_THAT(reports.Graph({.value = ValueKind::kAllocObjects}), ::testing::ElementsAre("a 2 2"));
+}
+
+TEST(TextReportTest, RowsAreOfTheChosenUnitAndNotMoreThanAskedFor) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x2001\n  t*: 1: 1572864 [0: 0]\n");
+  auto graph = MakeCallGraph(reports.sum, reports.names, {});
+  ASSERT_TRUE(graph.ok());
+  SortRows(*graph, false);
+  EXPECT_EQ(TextReport(*graph, {.unit = Unit::kMegabytes, .thread = {}, .top = 1}),
+            "Total: 1.5 MB\n     1.5 100.0% 100.0%      1.5 100.0% a\n");
+  EXPECT_EQ(TextReport(*graph, {.unit = Unit::kBytes, .thread = 3, .top = 1}),
+            "Total (t3): 1572864 B\n 1572864 100.0% 100.0%  1572864 100.0% a\n");
+}
+
+TEST(RawReportTest, ReadsBackToTheSameReport) {
+  Reports reports("heap_v2/524288\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n@\n  t*: 2: 8 [0: 0]\n");
+  const auto again = Parsed(RawReport(*reports.profile, reports.sum, reports.names));
+  ProfileSum sum({});
+  sum.Add(*again);
+  CodeNames names(sum, nullptr, true);
+  auto graph = MakeCallGraph(sum, names, {});
+  ASSERT_TRUE(graph.ok());
+  SortRows(*graph, false);
+  EXPECT_EQ(Rows(*graph), reports.Graph());
+}
+
+}  // namespace
+}  // namespace leakshim

@@ -1,0 +1,84 @@
+#include "symbolize/code_names.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "parsed.h"
+
+namespace leakshim {
+namespace {
+
+// Knows one name for everything, and remembers what it was asked.
+class KnowsAll : public Symbolizer {
+ public:
+  std::vector<SourceFrame> Symbolize(const CodePlace& place) override {
+    asked = place;
+    return {SourceFrame{.function = "private_name", .file = "a.c", .line = 7}};
+  }
+  std::vector<std::string> TakeWarnings() override { return {}; }
+  CodePlace asked;
+};
+
+std::string NameOf(const std::string& body, Symbolizer* symbolizer = nullptr, bool recorded = true) {
+  const auto profile = Parsed("heap_v2/0\n# leakshim 1\n" + body + "  t*: 1: 1 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*profile);
+  CodeNames names(sum, symbolizer, recorded);
+  return names.Of(sum.StackLocations(sum.stacks().at(0)).back()).functions.at(0).function;
+}
+
+constexpr char kModule[] = "# module 1 ab 0x1000 0x9000 0x1000 /lib/libz.so.1\n";
+
+TEST(CodeNamesTest, WithoutAnyNameItIsTheFileAndTheOffset) {
+  EXPECT_EQ(NameOf(absl::StrCat(kModule, "@ 0x1234\n")), "libz.so.1+0x234");
+}
+
+TEST(CodeNamesTest, TheDumpsOwnNameHelpsWhereTheBinaryIsMissing) {
+  EXPECT_EQ(NameOf(absl::StrCat(kModule, "# pc 0x1234 1 0x234 _ZN3abc3defEi+0x10\n@ 0x1234\n")), "abc::def(int)");
+}
+
+TEST(CodeNamesTest, AnExportedNameIsPreferredToAPrivateOneForTheSamePlace) {
+  KnowsAll binary;
+  const std::string body = absl::StrCat(kModule, "# pc 0x1234 1 0x234 exported+0x10\n@ 0x1234\n");
+  EXPECT_EQ(NameOf(body, &binary), "exported");
+  EXPECT_EQ(NameOf(body, &binary, false), "private_name");
+  EXPECT_EQ(NameOf(absl::StrCat(kModule, "@ 0x1234\n"), &binary), "private_name");
+}
+
+TEST(CodeNamesTest, TheSymbolizerIsAskedForTheElfAddressOfTheCall) {
+  KnowsAll binary;
+  NameOf(absl::StrCat(kModule, "@ 0x1100 0x1235\n"), &binary);
+  EXPECT_EQ(binary.asked.path, "/lib/libz.so.1");
+  EXPECT_EQ(binary.asked.build_id, "ab");
+  EXPECT_EQ(binary.asked.offset, 0x234u);  // one before the return address
+  EXPECT_TRUE(binary.asked.is_elf_address);
+}
+
+// dlclose and dlopen may give one address to two modules; the frame says which one it was.
+TEST(CodeNamesTest, TheFramesModuleDecidesBetweenTwoAtOneAddress) {
+  const std::string body =
+      "# module 1 ab 0x1000 0x9000 0x1000 /lib/old.so\n# module 2 cd 0x1000 0x9000 0x1000 /lib/new.so\n"
+      "# pc 0x1234 1 0x234 old_name+0x1\n# pc 0x1234 2 0x234 new_name+0x1\n@ 0x1234\n";
+  const auto name = [&](const char* modules) {
+    const auto profile = Parsed(absl::StrCat("heap_v2/0\n# leakshim 1\n", body, "  t*: 1: 1 [0: 0]\n", modules));
+    ProfileSum sum({});
+    sum.Add(*profile);
+    CodeNames names(sum, nullptr, true);
+    return names.Of(sum.StackLocations(sum.stacks().at(0)).front()).functions.at(0).function;
+  };
+  EXPECT_EQ(name("# modules 1\n"), "old_name");
+  EXPECT_EQ(name("# modules 2\n"), "new_name");
+}
+
+TEST(CodeNamesTest, JavaFramesHaveTheirOwnNames) {
+  const std::string java = "# java 0x4000000000000004 jit com.example.Cache put 41 Cache.java\n";
+  EXPECT_EQ(NameOf(java + "@ 0x4000000000000004\n"), "com.example.Cache.put");
+  EXPECT_EQ(NameOf(java + "@ 0x10 0x4000000000000004\n"), "com.example.Cache.put");  // as a caller
+}
+
+TEST(CodeNamesTest, CodeOfNoModuleSaysSo) {
+  EXPECT_EQ(NameOf("@ 0x1234\n"), "[unknown code] 0x0000000000001234");
+}
+
+}  // namespace
+}  // namespace leakshim

@@ -1,0 +1,98 @@
+#include "profile/profile_sum.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "parsed.h"
+
+namespace leakshim {
+namespace {
+
+std::string Process(int pid, const std::string& base, const std::string& pc, int objects) {
+  return absl::StrCat("heap_v2/0\n# leakshim 1\n# about.pid ", pid, "\n# module 1 ab ", base, "000 ", base, "fff ",
+                      base, "000 /lib/x.so\n@ ", pc, "\n  t*: ", objects, ": ", objects * 10,
+                      " [0: 0]\n  t4: ", objects, ": ", objects * 10, " [0: 0]\n");
+}
+
+TEST(ProfileSumTest, RepeatedStacksBecomeOne) {
+  const auto profile = Parsed("heap_v2/0\n@ 0x10 0x20\n  t*: 1: 10 [0: 0]\n@ 0x10 0x20\n  t*: 2: 30 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*profile);
+  ASSERT_EQ(sum.stacks().size(), 1u);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_objects, 3);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_bytes, 40);
+}
+
+// Estimating the sum instead would use a mean size that no block has.
+TEST(ProfileSumTest, EachLineIsEstimatedBeforeItIsAdded) {
+  const auto profile = Parsed("heap_v2/524288\n@ 0x10\n  t*: 1: 8 [0: 0]\n  t*: 1: 8000000 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*profile);
+  const double small = SamplingFactor(1, 8, 524288), large = SamplingFactor(1, 8000000, 524288);
+  EXPECT_DOUBLE_EQ(sum.stacks().at(0).value.inuse_objects, small + large);
+  EXPECT_DOUBLE_EQ(sum.stacks().at(0).value.inuse_bytes, 8 * small + 8000000 * large);
+}
+
+TEST(ProfileSumTest, TheLeafIsLookedUpAsItIsAndACallerOneBefore) {
+  const auto profile = Parsed("heap_v2/0\n@ 0x10 0x20\n  t*: 1: 10 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*profile);
+  const auto ids = sum.StackLocations(sum.stacks().at(0));
+  EXPECT_EQ(sum.locations()[ids[0]].address, 0x10u);
+  EXPECT_EQ(sum.locations()[ids[1]].address, 0x1fu);
+}
+
+TEST(ProfileSumTest, TheSameCodeInTwoProcessesIsOneLocation) {
+  const auto one = Parsed(Process(1, "0x1", "0x1100", 1)), two = Parsed(Process(2, "0x7", "0x7100", 2));
+  ProfileSum sum({});
+  sum.Add(*one);
+  sum.Add(*two);
+  ASSERT_EQ(sum.stacks().size(), 1u);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_objects, 3);
+}
+
+TEST(ProfileSumTest, TheSameAddressInTwoProcessesIsNotTheSameCode) {
+  const auto one = Parsed(Process(1, "0x1", "0x1100", 1)), two = Parsed(Process(2, "0x1", "0x1200", 2));
+  ProfileSum sum({});
+  sum.Add(*one);
+  sum.Add(*two);
+  EXPECT_EQ(sum.stacks().size(), 2u);
+}
+
+TEST(ProfileSumTest, OneThreadIsItsOwnLinesOnly) {
+  const auto profile = Parsed(Process(1, "0x1", "0x1100", 5));
+  ProfileSum four(ProfileSum::Options{.thread = 4}), five(ProfileSum::Options{.thread = 5});
+  four.Add(*profile);
+  five.Add(*profile);
+  ASSERT_EQ(four.stacks().size(), 1u);
+  EXPECT_EQ(four.stacks()[0].value.inuse_objects, 5);
+  double other = 0;
+  for (const SumStack& stack : five.stacks()) other += stack.value.inuse_objects;
+  EXPECT_EQ(other, 0);
+}
+
+TEST(ProfileSumTest, ABaseIsSubtractedAndWhatShrankMayBeDropped) {
+  const auto now = Parsed("heap_v2/0\n@ 0x10\n  t*: 5: 50 [0: 0]\n");
+  const auto base = Parsed("heap_v2/0\n@ 0x10\n  t*: 2: 20 [0: 0]\n@ 0x30\n  t*: 7: 70 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*now);
+  sum.Subtract(*base);
+  ASSERT_EQ(sum.stacks().size(), 2u);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_bytes, 30);
+  EXPECT_EQ(sum.stacks()[1].value.inuse_bytes, -70);
+  sum.DropNegative();
+  EXPECT_EQ(sum.stacks()[1].value.inuse_bytes, 0);
+}
+
+TEST(ProfileSumTest, DumpsOfOneProcessAreToldByTheirFactsOrTheirNames) {
+  EXPECT_EQ(ProcessKey(*Parsed("heap_v2/0\n", "a/jeprof.12.3.i4.heap")), "a/jeprof.12");
+  EXPECT_EQ(DumpSequence(*Parsed("heap_v2/0\n", "a/jeprof.12.3.i4.heap")), 3u);
+  EXPECT_EQ(ProcessKey(*Parsed("heap_v2/0\n", "my.heap")), "");
+  const auto one = Parsed("heap_v2/0\n# leakshim 1\n# about.pid 9\n# about.start_time 5\n# about.seq 8\n", "x");
+  const auto two = Parsed("heap_v2/0\n# leakshim 1\n# about.pid 9\n# about.start_time 6\n", "x");
+  EXPECT_NE(ProcessKey(*one), ProcessKey(*two));
+  EXPECT_EQ(DumpSequence(*one), 8u);
+}
+
+}  // namespace
+}  // namespace leakshim
