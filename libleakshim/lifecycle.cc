@@ -14,6 +14,7 @@
 #define LEAKSHIM_API  // strong here, weak for who calls
 #include "leakshim.h"
 #undef LEAKSHIM_API
+#include "jvm/java_frames.h"
 #include "next_malloc.h"
 #include "options.h"
 #include "os/elf_lookup.h"
@@ -144,6 +145,7 @@ void OnLoad(int, char**, char** environment) {
     LineToStderr().Append(
         "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8); using our own unwinder");
   }
+  InitJavaFrames(options.prof_java);
   capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(&malloc));
   capture_config.lg_sample = static_cast<uint8_t>(options.lg_prof_sample);
   capture_config.accum = options.prof_accum;

@@ -6,6 +6,7 @@
 #include "capture/sampler.h"
 #include "capture/scratch.h"
 #include "capture/stack_table.h"
+#include "jvm/java_frames.h"
 #include "os/os.h"
 #include "os/process_generation.h"
 
@@ -43,6 +44,7 @@ StackId CaptureStack(const void* hook) {
   scratch->frames[0] = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
   WalkResult walk =
       WalkStack(capture_config.unwind, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
+  AppendJavaFrames(&walk, scratch->frames + 1, ScratchPool::MaxFrames() - 1);
   bool truncated = walk.end == StackEnd::kTruncated;
   if (truncated) Count(capture_books.truncated_stacks);
   StackId stack = StackTable::Intern(scratch->frames, walk.depth + 1, truncated);

@@ -8,6 +8,8 @@
 #include "capture/stack_table.h"
 #include "dump/native_names.h"
 #include "dump/process_facts.h"
+#include "jvm/java_frames.h"
+#include "jvm/java_names.h"
 #include "os/os.h"
 #include "unwind/module_map.h"
 
@@ -304,6 +306,7 @@ class HeapWriter {
     WriteNumber("about.interval", context_.lg_sample == 0 ? 0 : uint64_t{1} << context_.lg_sample);
     static constexpr const char* kUnwinders[] = {"none", "cfi", "libunwind", "fp"};
     WriteText("about.unwinder", kUnwinders[static_cast<int>(context_.unwind)]);
+    WriteJavaStatus();
     if (context_.facts != nullptr) WriteProcessFacts(*context_.facts, context_.with_command_line, out_);
     ThreadBuffer::Totals sums = ThreadBuffer::Sum();
     WriteNumber("books.samples", sums.samples);
@@ -313,11 +316,28 @@ class HeapWriter {
     WriteNumber("books.dropped_nested", capture_books.dropped_nested.load(std::memory_order_relaxed));
     WriteNumber("books.unseen_frees", capture_books.unseen_frees.load(std::memory_order_relaxed));
     WriteNumber("books.truncated_stacks", capture_books.truncated_stacks.load(std::memory_order_relaxed));
+    if (JavaBooks java = ReadJavaBooks(); java.samples != 0) {
+      WriteNumber("books.java_samples", java.samples);
+      WriteNumber("books.java_whole", java.whole);
+      WriteNumber("books.java_depth_limit", java.depth_limit);
+      WriteNumber("books.java_cut", java.cut);
+    }
     WriteNumber("books.dumps", context_.dumps_written);
     WriteNumber("books.dumps_failed", context_.dumps_failed);
     WriteNumber("books.own_memory", os::OwnMemoryBytes());
     WriteSeconds("books.own_dump_cpu", context_.dump_cpu_ns);
     WriteSeconds("books.longest_stall", context_.longest_stall_ns);
+  }
+
+  void WriteJavaStatus() {
+    JavaStatus java = ReadJavaStatus();
+    if (!java.jvm_found) return;
+    AppendKey(out_, "about.java_frames");
+    if (java.on) {
+      out_.Append("on\n");
+    } else {
+      out_.Append("off: ").AppendEscaped(java.reason, TextBuffer::Escape::kLastField).AppendChar('\n');
+    }
   }
 
   void WriteThreads() {
@@ -421,7 +441,7 @@ class HeapWriter {
       }
       const Module* module = GetModule(FrameModule(*frame));
       if (IsJavaFrame(*frame)) {
-        // Named by the JVM room.
+        for (; frame != next; frame++) WriteJavaFrame(*frame);
       } else if (module == nullptr) {
         for (; frame != next; frame++) out_.Append("# pc ").AppendHex(FramePc(*frame)).Append(" 0 0x0\n");
       } else {
@@ -429,6 +449,21 @@ class HeapWriter {
       }
       frame = next;
     }
+  }
+
+  void AppendField(const char* text) {
+    if (text[0] == 0) text = "-";
+    out_.AppendEscaped(text).AppendChar(' ');
+  }
+
+  void WriteJavaFrame(Frame frame) {
+    const JavaName* name = JavaNames::Get(frame);
+    if (name == nullptr) return;
+    out_.Append("# java ").AppendHex(frame).AppendChar(' ').Append(JavaKindText(name->kind)).AppendChar(' ');
+    AppendField(name->class_name);
+    AppendField(name->method);
+    out_.AppendSigned(name->line).AppendChar(' ');
+    out_.AppendEscaped(name->file[0] == 0 ? "-" : name->file, TextBuffer::Escape::kLastField).AppendChar('\n');
   }
 
   void WriteFramesOf(const Module& module, const Frame* frame, const Frame* end);

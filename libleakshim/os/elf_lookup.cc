@@ -80,6 +80,10 @@ DynamicTables ReadDynamicTables(const link_map* object) {
   return TablesOf(object->l_addr, object->l_ld);
 }
 
+DynamicTables ReadDynamicTables(uintptr_t bias, uintptr_t dynamic) {
+  return TablesOf(bias, reinterpret_cast<const ElfW(Dyn)*>(dynamic));
+}
+
 uintptr_t FindSymbol(const DynamicTables& tables, const char* name) {
   if (tables.symbols == nullptr || tables.strings == nullptr) return 0;
   if (tables.gnu_hash != nullptr) return FindByGnuHash(tables, name);

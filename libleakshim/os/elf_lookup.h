@@ -23,6 +23,8 @@ struct DynamicTables {
 };
 
 DynamicTables ReadDynamicTables(const link_map* object);
+// The same, told where the object lies: `bias` as above, `dynamic` the address of its dynamic section.
+DynamicTables ReadDynamicTables(uintptr_t bias, uintptr_t dynamic);
 
 // The address of the function or object `name` that `tables` defines and exports, or 0. An ifunc is resolved.
 uintptr_t FindSymbol(const DynamicTables& tables, const char* name);

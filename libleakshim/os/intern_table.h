@@ -1,9 +1,9 @@
-// Things by content: equal things get the same id, from 1. Entries are immutable and never freed, so an id, and a pointer
-// to what it stands for, stay valid for as long as the process.
+// Things by content: equal things get the same id, from 1. Entries are immutable and never freed, so an id, and a
+// pointer to what it stands for, stay valid for as long as the process.
 //
-// Thread contract: any thread, in hooks and signal handlers; no lock, no libc; a system call only where the table grows.
-// Two threads that intern the same new thing at the same moment may, in a rare race with a growing table, get two ids
-// for it: whoever reads adds them up.
+// Thread contract: any thread, in hooks and signal handlers; no lock, no libc; a system call only where the table
+// grows. Two threads that intern the same new thing at the same moment may, in a rare race with a growing table, get
+// two ids for it: whoever reads adds them up.
 #pragma once
 
 #include <cstddef>

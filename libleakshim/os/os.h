@@ -33,6 +33,10 @@ void SetOwnMemoryCap(uint64_t bytes);
 // copied (less than asked for where the range ends in unmapped memory), or -errno where the kernel refuses the call.
 int64_t SafeRead(void* destination, uintptr_t source, size_t bytes);
 
+// Whether the page of `address` can be read now: asks the kernel to read there for a call that then fails for another
+// reason. No side effect, no descriptor, and allowed wherever signals are.
+bool PageIsReadable(uintptr_t address);
+
 // --- files --------------------------------------------------------------------------------------------------------
 
 int Open(const char* path, int flags, uint32_t mode = 0);

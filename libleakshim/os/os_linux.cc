@@ -121,6 +121,12 @@ int64_t SafeRead(void* destination, uintptr_t source, size_t bytes) {
   return copied == -EFAULT ? 0 : copied;
 }
 
+bool PageIsReadable(uintptr_t address) {
+  constexpr long kNoSuchHow = ~0L;
+  constexpr uintptr_t kPageBytes = 4096;
+  return Syscall(SYS_rt_sigprocmask, kNoSuchHow, static_cast<long>(address & ~(kPageBytes - 1)), 0, 8) != -EFAULT;
+}
+
 int Open(const char* path, int flags, uint32_t mode) {
   return static_cast<int>(Syscall(SYS_openat, AT_FDCWD, Word(path), flags | O_CLOEXEC, mode));
 }

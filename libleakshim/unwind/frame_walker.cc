@@ -1,9 +1,5 @@
 #include "unwind/frame_walker.h"
 
-#include <sys/syscall.h>
-
-#include <cerrno>
-
 #include "os/os.h"
 #include "unwind/frame_rules.h"
 #include "unwind/module_map.h"
@@ -21,13 +17,6 @@ struct ReadableRange {
 };
 constinit thread_local ReadableRange readable_range{};
 
-// Asks the kernel to read 8 bytes there for a call that then fails for another reason: no side effect, no descriptor,
-// and allowed wherever signals are.
-bool PageIsReadable(uintptr_t address) {
-  constexpr long kNoSuchHow = ~0L;
-  return os::Syscall(SYS_rt_sigprocmask, kNoSuchHow, static_cast<long>(address & ~(kPageBytes - 1)), 0, 8) != -EFAULT;
-}
-
 class StackMemory {
  public:
   explicit StackMemory(uintptr_t sp) : range_(readable_range) { EnterStack(sp); }
@@ -44,13 +33,13 @@ class StackMemory {
     constexpr uintptr_t kNear = 16 * kPageBytes;
     if (page < range_.low && range_.low - page <= kNear) {
       uintptr_t at = page;
-      while (at < range_.low && PageIsReadable(at)) at += kPageBytes;
+      while (at < range_.low && os::PageIsReadable(at)) at += kPageBytes;
       if (at == range_.low) {
         range_.low = page;
         return;
       }
     }
-    range_ = PageIsReadable(page) ? ReadableRange{page, page + kPageBytes} : ReadableRange{};
+    range_ = os::PageIsReadable(page) ? ReadableRange{page, page + kPageBytes} : ReadableRange{};
   }
 
   // Reads the word at `address`. False: not aligned, or not readable.
@@ -64,9 +53,9 @@ class StackMemory {
  private:
   __attribute__((noinline)) bool Extend(uintptr_t address) {
     constexpr uintptr_t kNear = 64 * kPageBytes;
-    if (address < range_.high || address - range_.high >= kNear || range_.high == 0) return PageIsReadable(address);
+    if (address < range_.high || address - range_.high >= kNear || range_.high == 0) return os::PageIsReadable(address);
     while (range_.high <= address) {
-      if (!PageIsReadable(range_.high)) return false;
+      if (!os::PageIsReadable(range_.high)) return false;
       range_.high += kPageBytes;
     }
     return true;

@@ -11,10 +11,6 @@
 
 namespace leakshim {
 
-struct WalkStart {
-  uintptr_t pc, sp, fp, bx;
-};
-
 struct OwnCode {
   uintptr_t start, end;  // frames in here are stepped over and left out
 };

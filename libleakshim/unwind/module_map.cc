@@ -32,6 +32,9 @@ constinit char executable_path[1024] = {};
 constinit Atomic<const Module*> modules[size_t{kMaxModules} + 1];
 constinit Atomic<uint32_t> module_count{0};
 
+// The first module that is a JVM.
+constinit Atomic<ModuleId> jvm_module{kNoModule};
+
 // Ids by start address; linear probing. Entries of one address follow each other in the order in which they came.
 constexpr size_t kBuckets = size_t{1} << 15;
 constinit Atomic<ModuleId> by_start[kBuckets];
@@ -110,6 +113,14 @@ const char* PathOf(const link_map* object) {
   return path;
 }
 
+bool IsJvm(const char* path) {
+  const char* name = path;
+  for (; *path != 0; path++) {
+    if (*path == '/') name = path + 1;
+  }
+  return strcmp(name, "libjvm.so") == 0;
+}
+
 ModuleId Record(const Identity& now, size_t bucket) {
   auto* module = static_cast<Module*>(arena.Allocate(sizeof(Module)));
   if (module == nullptr) return kNoModule;
@@ -130,6 +141,9 @@ ModuleId Record(const Identity& now, size_t bucket) {
   module->id = static_cast<ModuleId>(++id);
   // release: pairs with GetModule(); the entry is complete.
   modules[id].store(module, std::memory_order_release);
+  ModuleId none = kNoModule;
+  // release: pairs with JvmModule().
+  if (IsJvm(module->path)) jvm_module.compare_exchange_strong(none, module->id, std::memory_order_release);
   for (size_t probe = 0; probe < kBuckets; probe++) {
     ModuleId empty = kNoModule;
     // release: pairs with the acquire of the look-up; who finds the id finds its entry.
@@ -178,8 +192,10 @@ bool Describe(const link_map* object, Identity* found) {
   return true;
 }
 
-// Reads the loader's list without its lock: each entry is copied by a read that cannot fault, and the walk is bounded.
-void Rescan() {
+// Calls `visit` for each object of the loader's list, read without its lock: each entry is copied by a read that cannot
+// fault, and the walk is bounded.
+template <typename Visit>
+void ForEachLoaded(Visit visit) {
   const link_map* at = _r_debug.r_map;
   for (int i = 0; at != nullptr && i < 10'000; i++) {
     link_map object;
@@ -187,10 +203,16 @@ void Rescan() {
         static_cast<int64_t>(offsetof(link_map, l_prev))) {
       return;
     }
-    Identity found;
-    if (Describe(&object, &found)) Intern(found);
+    visit(object);
     at = object.l_next;
   }
+}
+
+void Rescan() {
+  ForEachLoaded([](const link_map& object) {
+    Identity found;
+    if (Describe(&object, &found)) Intern(found);
+  });
 }
 
 ModuleId FindRecorded(uintptr_t pc) {
@@ -229,6 +251,15 @@ ModuleId FindModule(uintptr_t pc) {
   }
   Rescan();
   return FindRecorded(pc);
+}
+
+void RecordLoadedModules() {
+  if (find_object == nullptr) return Rescan();
+  ForEachLoaded([](const link_map& object) { FindModule(reinterpret_cast<uintptr_t>(object.l_ld)); });
+}
+
+ModuleId JvmModule() {
+  return jvm_module.load(std::memory_order_acquire);
 }
 
 const Module* GetModule(ModuleId id) {

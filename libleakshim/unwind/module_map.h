@@ -33,6 +33,12 @@ void InitModuleMap();
 // Context: hooks; no lock, no loader call but _dl_find_object (glibc >= 2.35), which takes none.
 ModuleId FindModule(uintptr_t pc);
 
+// Records every object that is loaded now. Context: hooks; as FindModule(), and system calls for each object.
+void RecordLoadedModules();
+
+// The first module met that is a JVM (libjvm.so), or kNoModule.
+ModuleId JvmModule();
+
 // The entry of an id that FindModule() gave, at any later time. nullptr for kNoModule. Context: anywhere.
 const Module* GetModule(ModuleId id);
 

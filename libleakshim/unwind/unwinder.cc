@@ -45,4 +45,8 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, Frame* frame
   return {0, StackEnd::kTruncated, 0, 0, 0};
 }
 
+WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames) {
+  return WalkByRules(start, frames, max_frames, own_code, false);
+}
+
 }  // namespace leakshim

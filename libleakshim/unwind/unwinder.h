@@ -50,4 +50,11 @@ void SetOwnCodeRange(uintptr_t start, uintptr_t end);
 // range) are left out. `scratch` belongs to the caller for the time of the call.
 WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
 
+// Goes on from a known state by frame rules, as for UnwindMethod::kCfi: `start.pc` is a return address, sp and fp are as
+// they will be when it is reached. bx 0: not known.
+struct WalkStart {
+  uintptr_t pc, sp, fp, bx;
+};
+WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames);
+
 }  // namespace leakshim

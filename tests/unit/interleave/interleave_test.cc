@@ -470,5 +470,6 @@ WalkResult WalkStack(UnwindMethod, Frame* frames, uint32_t, UnwindScratch*) {
   frames[0] = Marker();
   return {1, StackEnd::kOutermost, 0, 0, 0};
 }
+void AppendJavaFrames(WalkResult*, Frame*, uint32_t) {}
 
 }  // namespace leakshim

@@ -1,0 +1,228 @@
+#include "jvm/java_frames.h"
+
+#include "jvm/code_cache.h"
+#include "jvm/java_method.h"
+#include "jvm/java_names.h"
+#include "jvm/java_thread.h"
+#include "jvm/java_walker.h"
+#include "jvm/vm_memory.h"
+#include "jvm/vm_structs.h"
+#include "os/atomic.h"
+#include "os/format.h"
+#include "os/os.h"
+#include "unwind/module_map.h"
+
+namespace leakshim {
+namespace {
+
+enum class Phase : uint8_t {
+  kNone,     // no JVM seen yet
+  kReading,  // one thread is reading the tables
+  kTables,   // the tables are read; the VM may not be ready
+  kTrying,   // being put to the test
+  kOn,
+  kOff,
+};
+constinit Atomic<Phase> phase{Phase::kNone};
+
+// Written while kReading, read from kTables (structs), kTrying (code) or kOff (reason) on.
+constinit vm::VmStructs structs;
+constinit vm::CodeCache code;
+constinit const Module* libjvm = nullptr;
+constinit char off_reason[160] = {};
+
+// Walks while kTrying that did not reach the end. After so many without one that did, the layout is not what we think.
+constexpr uint32_t kMostFailures = 16;
+constinit Atomic<uint32_t> failures{0};
+
+// relaxed: for reporting only.
+constinit Atomic<uint64_t> samples_whole{0}, samples_depth_limit{0}, samples_cut{0};
+
+// Where a walk ends in unknown code and no libjvm was met, the loader's list is looked through for one, this often.
+constexpr uint64_t kLookNs = 1'000'000'000u;
+constinit Atomic<uint64_t> next_look_ns{0};
+
+void SwitchOff(const char* reason) {
+  TextBuffer out(off_reason, sizeof(off_reason) - 1);
+  out.Append(reason);
+  // release: pairs with the acquire in ReadJavaStatus().
+  phase.store(Phase::kOff, std::memory_order_release);
+}
+
+// Reads what can be read by now. Only the thread that took the phase to kReading.
+Phase ReadTables() {
+  libjvm = GetModule(JvmModule());
+  TextBuffer reason(off_reason, sizeof(off_reason) - 1);
+  switch (vm::ReadVmStructs(*libjvm, &structs, &reason)) {
+    case vm::ReadResult::kDone:
+      return Phase::kTables;
+    case vm::ReadResult::kNotYet:
+      return Phase::kNone;
+    case vm::ReadResult::kUnusable:
+      break;
+  }
+  return Phase::kOff;
+}
+
+// The phase to work with, moved on as far as the VM has come.
+Phase Advance() {
+  // acquire: pairs with the release stores below; who sees a phase sees what it stands for.
+  Phase now = phase.load(std::memory_order_acquire);
+  if (__builtin_expect(now >= Phase::kTrying, 1)) return now;
+  if (now == Phase::kReading || JvmModule() == kNoModule) return Phase::kNone;
+  // acquire: and what a reader before us has read.
+  if (!phase.compare_exchange_strong(now, Phase::kReading, std::memory_order_acquire)) return Phase::kNone;
+  Phase next = now;
+  if (next == Phase::kNone) next = ReadTables();
+  if (next == Phase::kTables && code.Init(structs)) next = Phase::kTrying;
+  // release: publishes the structs, or the reason.
+  phase.store(next, std::memory_order_release);
+  return next;
+}
+
+void LookForJvm() {
+  uint64_t now = os::MonotonicCoarseNs(), due = next_look_ns.load(std::memory_order_relaxed);
+  if (now < due || !next_look_ns.compare_exchange_strong(due, now + kLookNs, std::memory_order_relaxed)) return;
+  RecordLoadedModules();
+}
+
+// The outcome of one walk, for the books and for the test.
+void Judge(Phase now, bool whole, bool named, bool full) {
+  (whole ? samples_whole : full ? samples_depth_limit : samples_cut).fetch_add(1, std::memory_order_relaxed);
+  if (now != Phase::kTrying) return;
+  if (whole && named) {
+    phase.compare_exchange_strong(now, Phase::kOn, std::memory_order_relaxed);
+  } else if (!full && failures.fetch_add(1, std::memory_order_relaxed) + 1 == kMostFailures) {
+    SwitchOff("self-test failed: the first Java stacks could not be walked");
+  }
+}
+
+// Takes the frames of one sample from `walk` on.
+class Appender {
+ public:
+  Appender(WalkResult* walk, Frame* frames, uint32_t max_frames, Phase now)
+      : walk_(*walk), frames_(frames), max_frames_(max_frames), now_(now) {}
+
+  void Run() {
+    vm::JavaThread thread;
+    vm::Anchor at{};
+    bool is_java = vm::CurrentJavaThread(structs, *libjvm, &thread) &&
+                   vm::ReadAnchor(structs, thread.address + static_cast<uintptr_t>(structs.thread_anchor), &at);
+    bool met_java = EndsInJava();
+    if (!is_java) {
+      if (met_java) HideUnknown();
+      return;
+    }
+    if (at.sp == 0) {
+      if (!met_java) return AppendCompiling(thread);
+      // Called from Java without leaving it: leaf calls into the VM, and the cheapest form of foreign calls.
+      at = {walk_.sp, walk_.pc, walk_.fp};
+    }
+    // On the thread's own stack what lies between here and its base is in use. On another one (a signal's) Java's part
+    // is above wherever it was left.
+    auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    bool on_own = here >= thread.stack_low && here < thread.stack_high;
+    if (at.sp < (on_own ? here : thread.stack_low) || at.sp >= thread.stack_high || !vm::IsReadable(at.sp)) {
+      if (met_java) HideUnknown();
+      walk_.end = StackEnd::kTruncated;
+      return Judge(now_, false, false, false);
+    }
+    AppendSegments(thread, at);
+  }
+
+ private:
+  bool EndsInJava() const { return walk_.end == StackEnd::kUnknownCode && walk_.depth > 0 && code.Contains(walk_.pc); }
+  void HideUnknown() {
+    if (Frame unknown = JavaNames::Unknown()) frames_[walk_.depth - 1] = unknown;
+  }
+
+  void AppendCompiling(const vm::JavaThread& thread) {
+    vm::Method method;
+    uintptr_t address = vm::CompiledMethodOf(structs, thread, reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+    if (address == 0 || walk_.depth == max_frames_ || !vm::ReadMethod(structs, address, &method)) return;
+    Frame frame = vm::NameMethodCached(structs, address, method, -1, JavaKind::kCompiling);
+    if (frame != 0) frames_[walk_.depth++] = frame;
+  }
+
+  void AppendSegments(const vm::JavaThread& thread, vm::Anchor at) {
+    bool native_whole = walk_.end != StackEnd::kTruncated, named = true;
+    if (EndsInJava()) walk_.depth--;
+    for (;;) {
+      vm::Segment segment =
+          vm::WalkSegment(structs, code, thread, at, frames_ + walk_.depth, max_frames_ - walk_.depth);
+      walk_.depth += segment.depth;
+      named = named && segment.named;
+      if (segment.heap_frames) native_whole = false;
+      if (segment.end != vm::Segment::kEntry) {
+        bool full = segment.end == vm::Segment::kFull;
+        walk_.end = full ? StackEnd::kDepthLimit : StackEnd::kTruncated;
+        return Judge(now_, false, named, full);
+      }
+      if (walk_.depth == max_frames_) {
+        walk_.end = StackEnd::kDepthLimit;
+        return Judge(now_, segment.next.sp == 0, named, true);
+      }
+      WalkResult native = WalkStackFrom({segment.caller_pc, segment.caller_sp, segment.caller_fp, segment.caller_bx},
+                                        frames_ + walk_.depth, max_frames_ - walk_.depth);
+      walk_.depth += native.depth;
+      walk_.end = native.end;
+      walk_.pc = native.pc;
+      native_whole = native_whole && native.end != StackEnd::kTruncated;
+      if (segment.next.sp == 0) {
+        if (EndsInJava()) HideUnknown();
+        if (!native_whole) walk_.end = StackEnd::kTruncated;
+        return Judge(now_, true, named, false);
+      }
+      if (native.end == StackEnd::kDepthLimit) return Judge(now_, false, named, true);
+      if (EndsInJava()) walk_.depth--;
+      at = segment.next;
+    }
+  }
+
+  WalkResult& walk_;
+  Frame* const frames_;
+  const uint32_t max_frames_;
+  const Phase now_;
+};
+
+}  // namespace
+
+void InitJavaFrames(bool wanted) {
+  vm::InitJavaThread();
+  if (!wanted) SwitchOff("prof_java:false");
+}
+
+__attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames) {
+  if (JvmModule() == kNoModule) {
+    if (walk->end == StackEnd::kUnknownCode) LookForJvm();
+    if (JvmModule() == kNoModule) return;
+  }
+  Phase now = Advance();
+  if (now == Phase::kTrying || now == Phase::kOn) return Appender(walk, frames, max_frames, now).Run();
+  // Code that a JVM made, and no means to tell more.
+  if (walk->end != StackEnd::kUnknownCode || walk->depth == 0) return;
+  if (Frame unknown = JavaNames::Unknown()) frames[walk->depth - 1] = unknown;
+}
+
+JavaStatus ReadJavaStatus() {
+  JavaStatus status{JvmModule() != kNoModule, "", false, "the VM has not shown itself yet"};
+  Phase now = phase.load(std::memory_order_acquire);
+  if (now == Phase::kOff) status.reason = off_reason;
+  if (now == Phase::kTrying) status.reason = "no Java stack was sampled yet";
+  status.on = now == Phase::kOn;
+  uintptr_t version;
+  bool has_version = now >= Phase::kTables && now != Phase::kOff;
+  if (has_version && vm::Read(static_cast<uintptr_t>(structs.vm_release), &version) && vm::IsReadable(version, 64)) {
+    status.version = reinterpret_cast<const char*>(version);
+  }
+  return status;
+}
+
+JavaBooks ReadJavaBooks() {
+  JavaBooks books{0, samples_whole.load(std::memory_order_relaxed), samples_depth_limit.load(std::memory_order_relaxed),
+                  samples_cut.load(std::memory_order_relaxed)};
+  books.samples = books.whole + books.depth_limit + books.cut;
+  return books;
+}
+
+}  // namespace leakshim

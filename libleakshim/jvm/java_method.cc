@@ -1,0 +1,182 @@
+#include "jvm/java_method.h"
+
+#include <cstring>
+
+#include "jvm/seq_slot.h"
+#include "jvm/vm_memory.h"
+
+namespace leakshim::vm {
+namespace {
+
+constexpr uint64_t kMultiplier = 0xd6e8feb86659fd93u;
+constexpr uint32_t kAccNative = 0x100;
+
+bool ReadSymbol(const VmStructs& vm, uintptr_t symbol, Slice* text) {
+  uint16_t length;
+  if (vm.Has(vm.symbol_length)) {
+    if (!Read(symbol + static_cast<uintptr_t>(vm.symbol_length), &length)) return false;
+  } else {
+    uint32_t both;
+    if (!Read(symbol + static_cast<uintptr_t>(vm.symbol_length_and_refcount), &both)) return false;
+    length = static_cast<uint16_t>(both >> 16);
+  }
+  uintptr_t body = symbol + static_cast<uintptr_t>(vm.symbol_body);
+  if (length == 0) return false;
+  for (uintptr_t at = body; at < body + length; at += kPageBytes) {
+    if (!IsReadable(at)) return false;
+  }
+  if (!IsReadable(body + length - 1u)) return false;
+  *text = {reinterpret_cast<const char*>(body), length};
+  return true;
+}
+
+// The symbol in a slot of a constant pool.
+bool ReadPoolSymbol(const VmStructs& vm, uintptr_t pool, uint32_t index, Slice* text) {
+  int32_t length;
+  if (!Read(pool + static_cast<uintptr_t>(vm.pool_length), &length)) return false;
+  if (index == 0 || static_cast<int64_t>(index) >= length) return false;
+  uintptr_t symbol;
+  return Read(pool + static_cast<uintptr_t>(vm.pool_bytes) + index * 8u, &symbol) && ReadSymbol(vm, symbol, text);
+}
+
+uint64_t HashText(uint64_t hash, Slice text) {
+  while (text.bytes >= 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, text.text, 8);
+    hash = (hash ^ word) * kMultiplier;
+    hash ^= hash >> 29;
+    text = Rest(text, 8);
+  }
+  uint64_t word = text.bytes;
+  for (size_t i = 0; i < text.bytes; i++) word = word << 8 | static_cast<unsigned char>(text.text[i]);
+  hash = (hash ^ word) * kMultiplier;
+  return hash ^ hash >> 31;
+}
+
+uintptr_t CodeEnd(const VmStructs& vm, const Method& method) {
+  return method.const_method + static_cast<uintptr_t>(vm.const_method_bytes) + method.code_bytes;
+}
+
+// Where the compressed line table would lie.
+uint64_t StartOfLines(const VmStructs& vm, const Method& method) {
+  uintptr_t table = CodeEnd(vm, method);
+  if (table + 8 > method.const_method + method.const_method_bytes || !IsReadable(table, 8)) return 0;
+  uint64_t word;
+  __builtin_memcpy(&word, reinterpret_cast<const void*>(table), 8);
+  return word;
+}
+
+uint64_t Fingerprint(const VmStructs& vm, const Method& method) {
+  uint64_t hash = HashText(uint64_t{method.const_method_bytes} << 16 | method.code_bytes, method.class_symbol);
+  return (HashText(hash, method.name) ^ StartOfLines(vm, method)) * kMultiplier;
+}
+
+// {method, const method, bci << 8 | kind, fingerprint, frame}
+constexpr size_t kCacheSlots = 4096;
+constinit SeqSlot<5> cache[kCacheSlots];
+
+int32_t ReadLine(const VmStructs& vm, const Method& method, int32_t bci) {
+  uint16_t flags;
+  if (bci < 0 || !Read(method.const_method + static_cast<uintptr_t>(vm.const_method_flags), &flags)) return 0;
+  constexpr uint16_t kHasLineNumberTable = 1;
+  if ((flags & kHasLineNumberTable) == 0) return 0;
+  return LineOfBci(CodeEnd(vm, method), method.const_method + method.const_method_bytes, bci, vm.unsigned5_bias);
+}
+
+Slice ReadSourceFile(const VmStructs& vm, const Method& method) {
+  uintptr_t place = vm.source_file_in_pool ? method.pool + static_cast<uintptr_t>(vm.pool_source_file)
+                                           : method.holder + static_cast<uintptr_t>(vm.klass_source_file);
+  uint16_t index;
+  Slice file{"", 0};
+  if (Read(place, &index) && index != 0 && !ReadPoolSymbol(vm, method.pool, index, &file)) return {"", 0};
+  return file;
+}
+
+}  // namespace
+
+bool TakeUnsigned5(uintptr_t* at, uintptr_t end, uint8_t bias, uint32_t* value) {
+  constexpr uint32_t kLast = 192;  // a byte below ends the number, whatever the bias
+  uint32_t sum = 0;
+  for (unsigned i = 0; i < 5; i++) {
+    if (*at >= end || !IsReadable(*at)) return false;
+    uint32_t byte = *reinterpret_cast<const uint8_t*>((*at)++);
+    if (byte < bias) return false;
+    sum += (byte - bias) << (6 * i);
+    if (byte < kLast) break;
+  }
+  *value = sum;
+  return true;
+}
+
+int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias) {
+  // Pairs (bci, line) as differences to the pair before: in one byte, 5 bits and 3, or 0xff and two signed numbers.
+  int64_t at_bci = 0, line = 0, best_bci = -1;
+  int32_t best_line = 0;
+  while (table < end && IsReadable(table)) {
+    uint8_t byte = *reinterpret_cast<const uint8_t*>(table++);
+    if (byte == 0) break;
+    if (byte == 0xff) {
+      uint32_t coded[2];
+      if (!TakeUnsigned5(&table, end, bias, &coded[0]) || !TakeUnsigned5(&table, end, bias, &coded[1])) break;
+      auto decode = [](uint32_t sign_last) { return static_cast<int32_t>(sign_last >> 1 ^ (0 - (sign_last & 1))); };
+      at_bci += decode(coded[0]);
+      line += decode(coded[1]);
+    } else {
+      at_bci += byte >> 3;
+      line += byte & 7;
+    }
+    if (at_bci <= bci && at_bci >= best_bci && line > 0 && line < (1 << 24)) {
+      best_bci = at_bci;
+      best_line = static_cast<int32_t>(line);
+    }
+  }
+  return best_line;
+}
+
+bool ReadMethod(const VmStructs& vm, uintptr_t address, Method* method) {
+  uint16_t access, name_index;
+  int32_t words;
+  if (address % 8 != 0 || !Read(address + static_cast<uintptr_t>(vm.method_const), &method->const_method) ||
+      !Read(address + static_cast<uintptr_t>(vm.method_access), &access)) {
+    return false;
+  }
+  uintptr_t constant = method->const_method;
+  if (constant % 8 != 0 || !Read(constant + static_cast<uintptr_t>(vm.const_method_pool), &method->pool) ||
+      !Read(constant + static_cast<uintptr_t>(vm.const_method_words), &words) ||
+      !Read(constant + static_cast<uintptr_t>(vm.const_method_code_bytes), &method->code_bytes) ||
+      !Read(constant + static_cast<uintptr_t>(vm.const_method_name), &name_index)) {
+    return false;
+  }
+  constexpr int32_t kMostWords = 1 << 20;
+  if (words <= 0 || words > kMostWords) return false;
+  method->const_method_bytes = static_cast<uint32_t>(words) * 8;
+  if (static_cast<uint64_t>(vm.const_method_bytes) + method->code_bytes > method->const_method_bytes) return false;
+  method->is_native = (access & kAccNative) != 0;
+  uintptr_t class_symbol;
+  return method->pool % 8 == 0 && Read(method->pool + static_cast<uintptr_t>(vm.pool_holder), &method->holder) &&
+         ReadPoolSymbol(vm, method->pool, name_index, &method->name) &&
+         Read(method->holder + static_cast<uintptr_t>(vm.klass_name), &class_symbol) &&
+         ReadSymbol(vm, class_symbol, &method->class_symbol);
+}
+
+Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKind kind) {
+  int32_t line = method.is_native ? 0 : ReadLine(vm, method, bci);
+  return JavaNames::Intern(method.class_symbol, method.name, ReadSourceFile(vm, method), line, kind);
+}
+
+Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind) {
+  uint64_t what = uint64_t{static_cast<uint32_t>(bci)} << 8 | static_cast<uint8_t>(kind);
+  uint64_t key = (address ^ what << 20) * kMultiplier;
+  SeqSlot<5>& slot = cache[(key >> 40) % kCacheSlots];
+  uint64_t fingerprint = Fingerprint(vm, method);
+  uint64_t seen[5];
+  if (slot.Read(seen) && seen[0] == address && seen[1] == method.const_method && seen[2] == what &&
+      seen[3] == fingerprint) {
+    return seen[4];
+  }
+  Frame frame = NameMethod(vm, method, bci, kind);
+  if (frame != 0) slot.Write({address, method.const_method, what, fingerprint, frame});
+  return frame;
+}
+
+}  // namespace leakshim::vm

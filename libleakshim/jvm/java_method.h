@@ -1,0 +1,42 @@
+// From a method of the VM to a name: Method, ConstMethod, ConstantPool and Symbols, read where they lie.
+//
+// Context: hooks and signal handlers, on the thread whose frame the method is in (which keeps it alive); no lock, no
+// libc.
+#pragma once
+
+#include <cstdint>
+
+#include "jvm/java_names.h"
+#include "jvm/vm_structs.h"
+
+namespace leakshim::vm {
+
+// A method as found in memory; texts point into the VM's symbols.
+struct Method {
+  uintptr_t const_method;
+  uintptr_t pool, holder;
+  uint32_t const_method_bytes;
+  uint16_t code_bytes;
+  bool is_native;
+  Slice class_symbol, name;
+};
+
+// False: `address` is no method, as far as one can see.
+bool ReadMethod(const VmStructs& vm, uintptr_t address, Method* method);
+
+// The name of `method` at bytecode `bci` (negative: not known).
+Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKind kind);
+
+// The same for the frame of a method, from a cache where it was named before. Methods come and go, and another may lie
+// where one was named: a hit counts only if names, sizes and the start of the line table are the same.
+Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind);
+
+// Line of `bci` in the compressed table at `table`, 0: not known. Exposed for its test.
+int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias);
+
+// Takes a number in the VM's UNSIGNED5 encoding off the front of [*at, end): up to five bytes of 6 bits, the lowest
+// first, each but the last at least 192; `bias` is taken off each. False: it ends early. Source: compressedStream.hpp
+// and, from JDK 20 on, unsigned5.hpp of OpenJDK.
+bool TakeUnsigned5(uintptr_t* at, uintptr_t end, uint8_t bias, uint32_t* value);
+
+}  // namespace leakshim::vm

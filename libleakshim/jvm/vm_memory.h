@@ -1,0 +1,49 @@
+// Reads of the JVM's memory that cannot fault: what a pointer leads to is looked at only if its page was found
+// readable, by a system call that only looks; pages found readable are remembered.
+//
+// What a running thread's own frames lead to (code, methods, names) stays mapped while the thread is in the hook, so a
+// right pointer is always readable. The check is for wrong ones: another layout than we think, a frame that is none.
+//
+// Context: hooks and signal handlers; no lock, no libc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "os/atomic.h"
+#include "os/os.h"
+
+namespace leakshim::vm {
+
+inline constexpr uintptr_t kPageBytes = 4096;
+inline constexpr uintptr_t kUserEnd = uintptr_t{1} << 47;
+inline constexpr size_t kProvenPages = 1024;
+
+// By page number: the page last found readable. relaxed: each word stands for itself.
+extern constinit Atomic<uintptr_t> proven_pages[kProvenPages] LEAKSHIM_HIDDEN;
+
+bool IsReadableSlow(uintptr_t address);
+
+// Whether the page of `address` can be read.
+inline bool IsReadable(uintptr_t address) {
+  uintptr_t page = address / kPageBytes;
+  if (proven_pages[page % kProvenPages].load(std::memory_order_relaxed) == page) return true;
+  return IsReadableSlow(address);
+}
+
+// Whether all of [address, address + bytes) can be read, for `bytes` of at most a page.
+inline bool IsReadable(uintptr_t address, size_t bytes) {
+  return IsReadable(address) && (bytes <= 1 || IsReadable(address + bytes - 1));
+}
+
+// Copies a T from `address`. False: not aligned, or not readable.
+template <typename T>
+bool Read(uintptr_t address, T* value) {
+  static_assert(sizeof(T) <= 8);
+  if (address % alignof(T) != 0 || !IsReadable(address)) return false;
+  *value = *reinterpret_cast<const T*>(address);
+  return true;
+}
+
+}  // namespace leakshim::vm
