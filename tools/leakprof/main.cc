@@ -114,14 +114,30 @@ std::vector<uint64_t> ThreadsOf(const Flags& flags, const Profiles& profiles) {
   return threads;
 }
 
+absl::StatusOr<AllocatorFrames> AllocatorFramesOf(const Flags& flags) {
+  if (flags.plumbing.empty()) return AllocatorFrames();
+  if (flags.plumbing == "none") return AllocatorFrames::None();
+  absl::StatusOr<std::string> text = ReadFileText(flags.plumbing);
+  if (!text.ok()) return text.status();
+  AllocatorFrames frames;
+  if (absl::Status status = frames.AddRules(flags.plumbing, *text); !status.ok()) return status;
+  return frames;
+}
+
 int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Symbolizer* symbolizer) {
+  const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
+  if (!allocator_frames.ok()) {
+    Say(allocator_frames.status().message());
+    return kBadUsage;
+  }
   CallGraphOptions options{.value = KindOf(flags),
                            .granularity = GranularityOf(flags),
                            .focus = flags.focus,
                            .ignore = flags.ignore,
                            .retain = flags.retain,
                            .exclude = flags.exclude,
-                           .jeprof_compat = flags.jeprof_compat};
+                           .jeprof_compat = flags.jeprof_compat,
+                           .allocator_frames = &*allocator_frames};
   const bool objects = absl::EndsWith(flags.value, "_objects");
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {

@@ -10,7 +10,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "report/allocator_frames.h"
 #include "symbolize/demangle.h"
 
 namespace leakshim {
@@ -102,7 +101,11 @@ class StackFilter {
   };
 
   StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options)
-      : sum_(sum), names_(names), jeprof_compat_(options.jeprof_compat) {}
+      : sum_(sum),
+        names_(names),
+        jeprof_compat_(options.jeprof_compat),
+        allocator_frames_(options.allocator_frames == nullptr ? AllocatorFrames::BuiltIn()
+                                                              : *options.allocator_frames) {}
 
   const Answers& AnswersOf(LocationId location) {
     Answers& answers = locations_[location];
@@ -111,7 +114,7 @@ class StackFilter {
     const CodeName& name = names_.Of(location);
     const std::string outermost = ShortName(name.functions.front().function);
     const std::string address = absl::StrFormat("%016x", sum_.locations()[location].address);
-    answers.allocator = ClassifyAllocatorFrame(outermost);
+    answers.allocator = allocator_frames_.Classify(outermost);
     auto frame_matches = [&](const std::unique_ptr<RE2>& expression) {
       return expression != nullptr && RE2::PartialMatch(name.known ? outermost : address, *expression);
     };
@@ -133,6 +136,7 @@ class StackFilter {
   const ProfileSum& sum_;
   CodeNames& names_;
   const bool jeprof_compat_;
+  const AllocatorFrames& allocator_frames_;
   std::unique_ptr<RE2> focus_, ignore_, retain_, exclude_;
   std::vector<Answers> locations_;
 };
