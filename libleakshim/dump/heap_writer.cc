@@ -7,6 +7,7 @@
 #include "capture/capture.h"
 #include "capture/stack_table.h"
 #include "dump/native_names.h"
+#include "dump/perf_map.h"
 #include "dump/process_facts.h"
 #include "jvm/java_frames.h"
 #include "jvm/java_names.h"
@@ -443,7 +444,7 @@ class HeapWriter {
       if (IsJavaFrame(*frame)) {
         for (; frame != next; frame++) WriteJavaFrame(*frame);
       } else if (module == nullptr) {
-        for (; frame != next; frame++) out_.Append("# pc ").AppendHex(FramePc(*frame)).Append(" 0 0x0\n");
+        WriteUnknownFrames(frame, next);
       } else {
         WriteFramesOf(*module, frame, next);
       }
@@ -466,6 +467,7 @@ class HeapWriter {
     out_.AppendEscaped(name->file[0] == 0 ? "-" : name->file, TextBuffer::Escape::kLastField).AppendChar('\n');
   }
 
+  void WriteUnknownFrames(const Frame* frame, const Frame* end);
   void WriteFramesOf(const Module& module, const Frame* frame, const Frame* end);
   void WriteFrame(const Module& module, Frame frame, const char* symbol, uint64_t offset);
 
@@ -494,6 +496,39 @@ class HeapWriter {
   Counts totals_{};
   unsigned lg_file_ = 0;
 };
+
+// Code of no module: compiled at run time, and maybe named in a perf map.
+void HeapWriter::WriteUnknownFrames(const Frame* frame, const Frame* end) {
+  auto count = static_cast<size_t>(end - frame);
+  Scratch<uintptr_t> addresses(count);
+  struct Context {
+    HeapWriter* self;
+    const Frame* frame;
+    size_t next;
+
+    void WriteUpTo(size_t index) {
+      while (next < index) Write().AppendChar('\n');
+    }
+    TextBuffer& Write() { return self->out_.Append("# pc ").AppendHex(FramePc(frame[next++])).Append(" 0 0x0"); }
+  } pcs{this, frame, 0};
+  if (addresses.get() != nullptr) {
+    for (size_t i = 0; i < count; i++) addresses[i] = FramePc(frame[i]) - 1;
+    char path[64];
+    TextBuffer map_path(path, sizeof(path));
+    map_path.Append("/tmp/perf-").AppendSigned(context_.pid).Append(".map").AppendChar(0);
+    FindPerfMapNames(
+        path, addresses.get(), count,
+        [](void* data, size_t index, Slice name, uintptr_t start) {
+          auto* to = static_cast<Context*>(data);
+          to->WriteUpTo(index);
+          uintptr_t pc = FramePc(to->frame[index]);
+          to->Write().AppendChar(' ').AppendEscaped(name.text, name.bytes, TextBuffer::Escape::kLastField);
+          to->self->out_.AppendChar('+').AppendHex(pc - start).AppendChar('\n');
+        },
+        &pcs);
+  }
+  pcs.WriteUpTo(count);
+}
 
 void HeapWriter::WriteFramesOf(const Module& module, const Frame* frame, const Frame* end) {
   auto count = static_cast<size_t>(end - frame);

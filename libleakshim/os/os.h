@@ -44,6 +44,7 @@ int Close(int fd);
 int64_t Read(int fd, void* buffer, size_t bytes);                     // retries EINTR
 int64_t ReadAt(int fd, void* buffer, size_t bytes, uint64_t offset);  // pread, retries EINTR
 int64_t Write(int fd, const void* buffer, size_t bytes);              // retries EINTR; may be short
+int Seek(int fd, uint64_t offset);                                    // from the start; 0 or -errno
 int WriteAll(int fd, const void* buffer, size_t bytes);               // 0 or -errno
 // Whole small file into `buffer`; returns bytes read (at most `bytes`) or -errno. Adds no NUL.
 int64_t ReadFile(const char* path, void* buffer, size_t bytes);

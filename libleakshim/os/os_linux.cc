@@ -142,6 +142,11 @@ int64_t Read(int fd, void* buffer, size_t bytes) {
   return n;
 }
 
+int Seek(int fd, uint64_t offset) {
+  long result = Syscall(SYS_lseek, fd, static_cast<long>(offset), SEEK_SET);
+  return result < 0 ? static_cast<int>(result) : 0;
+}
+
 int64_t ReadAt(int fd, void* buffer, size_t bytes, uint64_t offset) {
   int64_t n;
   do n = Syscall(SYS_pread64, fd, Word(buffer), static_cast<long>(bytes), static_cast<long>(offset));

@@ -86,7 +86,7 @@ bool CopyText(Slice slice, char* out, size_t capacity) {
 }
 
 LineReader::LineReader(const char* path, char* buffer, size_t capacity)
-    : buffer_(buffer), capacity_(capacity), fd_(os::Open(path, O_RDONLY)) {}
+    : LineReader(os::Open(path, O_RDONLY), buffer, capacity) {}
 
 LineReader::~LineReader() {
   if (fd_ >= 0) os::Close(fd_);

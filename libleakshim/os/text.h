@@ -42,6 +42,8 @@ class LineReader {
  public:
   // Reads nothing where the file cannot be opened.
   LineReader(const char* path, char* buffer, size_t capacity);
+  // From where `fd` stands; closes it in the end. Negative: reads nothing.
+  LineReader(int fd, char* buffer, size_t capacity) : buffer_(buffer), capacity_(capacity), fd_(fd) {}
   ~LineReader();
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;

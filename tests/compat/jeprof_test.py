@@ -120,6 +120,30 @@ def a_raw_profile_has_its_names_for_jeprof_too():
             assert rows[site] == ours[site], (reader.__name__, site, rows.get(site), ours[site])
 
 
+JAVA_DUMP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "shop.4712.3.t3.heap")
+
+
+def java_frames_have_their_names_in_jeprof():
+    path = written(harness.leakprof("--raw", JAVA_DUMP).stdout)
+    theirs = harness.jeprof("--text", "--show_bytes", path)
+    assert theirs.returncode == 0, theirs
+    rows, ours = harness.rows_of(theirs.stdout), harness.rows_of(harness.leakprof("--text", "--show_bytes", JAVA_DUMP).stdout)
+    java = [name for name in ours if name.startswith(("java.", "shop.", "[compiling] shop.", "[java]", "LuaJIT:"))]
+    assert len(java) == 14, ours
+    for name in java:
+        # What we hide as plumbing is jeprof's leaf: there only the second column is the same.
+        theirs_row = rows.get(name.replace("<init>", "[init]"))
+        assert theirs_row is not None and theirs_row[1] == ours[name][1], (name, theirs_row, ours[name])
+    assert not [name for name in rows if re.match(r"(0x)?[0-9a-f]{16}", name)], rows
+    # Also when a Java frame is the leaf, and read back by ourselves.
+    leaf = written(re.sub(r"(?m)^@( 0x7f\w+)+ (?=0x4)", "@ ", harness.leakprof("--raw", JAVA_DUMP).stdout))
+    ours, theirs = both("--text", "--show_bytes", leaf)
+    assert "jdk.internal.misc.Unsafe.allocateMemory0" in theirs and "java.util.zip.Deflater.init" in theirs, theirs
+    compat, theirs = both("--jeprof-compat", "--text", "--show_bytes", leaf)[0], harness.jeprof(
+        "--text", "--show_bytes", leaf).stdout
+    assert compat == theirs, (compat, theirs)
+
+
 def a_series_is_not_a_sum():
     run = harness.run([harness.program("sizes"), "1000x5000"], conf="lg_prof_sample:8")
     assert len(run.dumps) == 2

@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "output/output.h"
 #include "profile/heap_v2.h"
+#include "symbolize/perf_map.h"
 
 namespace leakshim {
 namespace {
@@ -18,7 +20,7 @@ constexpr const char* kSeeds[] = {
     "# module 3 00ff 0x1000 0x9000 0x1000 /lib/a b.so (deleted)\n# thread 2 99 worker one\n"
     "@ 0x1010 0x1020 0x4000000000000004\n  t*: 3: 300 [0: 0]\n  t2: 3: 300 [0: 0]\n# modules 3 3 0\n"
     "# age 1 2 0 0 0 0 0 0\n# truncated\n# pc 0x1010 3 0x10 _ZN1a1bEv+0x4\n"
-    "# java 0x4000000000000004 jit com.example.Cache put%20it 41 Cache.java\n"
+    "# java 0x4000000000000004 compiled com.example.Cache put%20it 41 Cache.java\n"
     "\nMAPPED_LIBRARIES:\n00001000-00009000 r-xp 00000000 08:01 42 /lib/a b.so\n",
     "--- symbol\nbinary=/bin/x\n0x1000 a--b--c<int>\n0x1fff d\n---\n--- heap\nheap_v2/524288\n  t*: 9: 99 [9: 99]\n"
     "@ 0x1000 0x2000 0x2000\n  t*: 9: 99 [9: 99]\n@\n t*: 0: 0 [1: 18446744073709551615]\n",
@@ -109,6 +111,7 @@ void ReadAll(const std::string& text, bool jeprof_compat) {
   ASSERT_TRUE(stacks.ok());
   CollapsedReport(*stacks);
   RawReport(**profile, sum, names);
+  PerfMap(text).Find(0x1010);
 }
 
 TEST(HeapV2FuzzTest, DamagedProfilesGiveAReportOrOneLineOfError) {
@@ -120,6 +123,23 @@ TEST(HeapV2FuzzTest, DamagedProfilesGiveAReportOrOneLineOfError) {
   for (uint64_t round = 0; round < 30'000 || Clock::now() < end; ++round) {
     const std::string text = Mutated(kSeeds[round % std::size(kSeeds)], random);
     ASSERT_NO_FATAL_FAILURE(ReadAll(text, round % 7 == 0)) << "seed " << seed << " round " << round << "\n" << text;
+  }
+}
+
+// Ranges that overlap in every way: what the cuts leave must be what the last line of each address says.
+TEST(PerfMapFuzzTest, EachAddressHasTheLastNameThatCoversIt) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 300; ++round) {
+    std::string text;
+    std::vector<std::string> wanted(64);
+    for (int line = 0; line < 20; ++line) {
+      const size_t start = random() % 60, size = 1 + random() % 20;
+      const std::string name = absl::StrCat("n", line);
+      absl::StrAppend(&text, absl::Hex(start + 0x1000), " ", absl::Hex(size), " ", name, "\n");
+      for (size_t i = start; i < std::min(wanted.size(), start + size); ++i) wanted[i] = name;
+    }
+    const PerfMap map(text);
+    for (size_t i = 0; i < wanted.size(); ++i) ASSERT_EQ(map.Find(0x1000 + i), wanted[i]) << i << "\n" << text;
   }
 }
 

@@ -43,6 +43,7 @@ constexpr FlagSpec kFlags[] = {
     {"retain", "REGEX", Group::kNone, "only matching frames of each stack"},
     {"exclude", "REGEX", Group::kNone, "without matching frames"},
     {"lib_prefix", "DIR,DIR", Group::kNone, "look for binaries under these folders first"},
+    {"plumbing", "FILE", Group::kNone, "more functions that only pass requests on; none: hide nothing"},
     {"jeprof-compat", nullptr, Group::kNone, "do as jeprof does where leakprof knows better"},
     {"help", nullptr, Group::kNone, "this text"},
     {"version", nullptr, Group::kNone, "the version"},
@@ -80,6 +81,7 @@ absl::Status Apply(const FlagSpec& flag, const std::string& value, Flags* flags)
   if (name == "ignore") flags->ignore = value;
   if (name == "retain") flags->retain = value;
   if (name == "exclude") flags->exclude = value;
+  if (name == "plumbing") flags->plumbing = value;
   if (name == "lib_prefix") flags->lib_prefixes = absl::StrSplit(value, ',', absl::SkipEmpty());
   if (name == "thread") {
     uint64_t number;
@@ -135,6 +137,9 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
     }
     before = &flag;
     if (absl::Status status = Apply(flag, value, &flags); !status.ok()) return status;
+  }
+  if (flags.jeprof_compat && !flags.plumbing.empty()) {
+    return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
   }
   return flags;
 }

@@ -20,7 +20,8 @@ struct Flags {
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;
-  std::string thread;  // "": all together; "*": each; else a number
+  std::string plumbing;  // a file of rules; "none": no frame is hidden; "": the built-in list
+  std::string thread;    // "": all together; "*": each; else a number
   std::vector<std::string> lib_prefixes;
   size_t top = 0;
   std::vector<std::string> files;

@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "leakprof/flags.h"
 #include "output/output.h"
 #include "profile/file_text.h"
@@ -18,6 +21,7 @@
 #include "profile/profile_sum.h"
 #include "report/call_graph.h"
 #include "symbolize/elf_symbolizer.h"
+#include "symbolize/perf_map.h"
 
 namespace leakshim {
 namespace {
@@ -114,14 +118,47 @@ std::vector<uint64_t> ThreadsOf(const Flags& flags, const Profiles& profiles) {
   return threads;
 }
 
+// What the profile says about its Java frames, where a reader would miss them.
+void TellAboutJava(const Profile& profile) {
+  absl::string_view reason = profile.Fact("about.java_frames");
+  if (absl::ConsumePrefix(&reason, "off")) {
+    absl::ConsumePrefix(&reason, ":");
+    reason = absl::StripAsciiWhitespace(reason);
+    Say(absl::StrCat(profile.name, ": no Java frames", reason.empty() ? "" : ": ", absl::CHexEscape(reason)));
+  }
+  uint64_t samples = 0, cut = 0;
+  if (absl::SimpleAtoi(profile.Fact("books.java_samples"), &samples) &&
+      absl::SimpleAtoi(profile.Fact("books.java_cut"), &cut) && cut > samples / 1000) {
+    Say(absl::StrCat(profile.name, ": ", cut, " of ", samples,
+                     " stacks of Java threads end early: callers are missing there"));
+  }
+}
+
+absl::StatusOr<AllocatorFrames> AllocatorFramesOf(const Flags& flags) {
+  if (flags.plumbing.empty()) return AllocatorFrames();
+  if (flags.plumbing == "none") return AllocatorFrames::None();
+  absl::StatusOr<std::string> text = ReadFileText(flags.plumbing);
+  if (!text.ok()) return text.status();
+  AllocatorFrames frames;
+  if (absl::Status status = frames.AddRules(flags.plumbing, *text); !status.ok()) return status;
+  return frames;
+}
+
 int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Symbolizer* symbolizer) {
+  const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
+  if (!allocator_frames.ok()) {
+    Say(allocator_frames.status().message());
+    return kBadUsage;
+  }
   CallGraphOptions options{.value = KindOf(flags),
                            .granularity = GranularityOf(flags),
                            .focus = flags.focus,
                            .ignore = flags.ignore,
                            .retain = flags.retain,
                            .exclude = flags.exclude,
-                           .jeprof_compat = flags.jeprof_compat};
+                           .jeprof_compat = flags.jeprof_compat,
+                           .allocator_frames = &*allocator_frames};
+  PerfMaps perf_maps;
   const bool objects = absl::EndsWith(flags.value, "_objects");
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {
@@ -129,7 +166,7 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
     for (const auto& profile : profiles) sum.Add(*profile);
     if (base != nullptr) sum.Subtract(*base);
     if (flags.drop_negative) sum.DropNegative();
-    CodeNames names(sum, symbolizer, !flags.jeprof_compat);
+    CodeNames names(sum, symbolizer, !flags.jeprof_compat, flags.jeprof_compat ? nullptr : &perf_maps);
     if (flags.mode == Mode::kRaw) {
       text += RawReport(*profiles.front(), sum, names);
       break;
@@ -201,7 +238,10 @@ int Run(const std::vector<std::string>& arguments) {
     }
     base = *std::move(profile);
   }
-  if (!flags.jeprof_compat) KeepLastOfEachProcess(&profiles);
+  if (!flags.jeprof_compat) {
+    KeepLastOfEachProcess(&profiles);
+    for (const auto& profile : profiles) TellAboutJava(*profile);
+  }
   if (flags.mode == Mode::kRaw && (profiles.size() != 1 || base != nullptr)) {
     Say("--raw takes one profile, and no --base");
     return kBadUsage;

@@ -11,12 +11,13 @@
 namespace leakshim {
 namespace {
 
-// Names as jeprof can read them: it splits at `--`, and deletes what stands in angle brackets.
+// Names as jeprof can read them: it splits at `--`, and deletes what stands in brackets, angle and round.
 std::string TableName(const CodeName& name) {
   std::string text;
   for (const SourceFrame& frame : name.functions) {
-    std::string function = absl::StrReplaceAll(
-        frame.function, {{"<init>", "[init]"}, {"<clinit>", "[clinit]"}, {";", ","}, {"--", "- "}, {"\n", " "}});
+    std::string function = absl::StrReplaceAll(frame.function, {{";", ","}, {"--", "- "}, {"\n", " "}});
+    // Java's <init>, JavaScript's (anonymous).
+    if (frame.verbatim) function = absl::StrReplaceAll(function, {{"<", "["}, {">", "]"}, {"(", "["}, {")", "]"}});
     absl::StrAppend(&text, text.empty() ? "" : "--", function);
   }
   return text;
@@ -35,12 +36,16 @@ void AppendLine(std::string* text, const CountLine& line) {
 }  // namespace
 
 std::string RawReport(const Profile& profile, const ProfileSum& sum, CodeNames& names) {
-  // jeprof looks up a leaf as it is and a caller one below; other readers do not subtract. Both are listed.
+  // jeprof looks up a leaf as it is and a caller one below; other readers do not subtract. Both are listed. A location
+  // is a caller's address minus one, or a Java frame's as it is.
   std::map<uint64_t, std::string> table;
-  for (uint64_t beyond : {0u, 1u}) {
+  for (bool itself : {true, false}) {
     for (LocationId id = 0; id < sum.locations().size(); ++id) {
       const Location& location = sum.locations()[id];
-      if (!location.no_stack) table.try_emplace(location.address + beyond, TableName(names.Of(id)));
+      if (location.no_stack) continue;
+      const bool is_java_itself = IsJavaAddress(location.address) && location.address % 2 == 0;
+      const uint64_t other = is_java_itself ? location.address - 1 : location.address + 1;
+      table.try_emplace(itself ? location.address : other, TableName(names.Of(id)));
     }
   }
   const absl::string_view program = profile.program.empty() ? profile.Fact("about.executable") : profile.program;

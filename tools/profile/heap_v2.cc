@@ -385,7 +385,7 @@ class Parser {
       const size_t plus = line.rfind('+');
       absl::string_view offset = plus == absl::string_view::npos ? absl::string_view() : line.substr(plus + 1);
       if (!TakeHex(&offset, &name.symbol_offset) || !offset.empty()) return "symbol+offset";
-      name.symbol = Unescaped(line.substr(0, plus));
+      name.symbol = LastField(line.substr(0, plus));
     }
     profile_.pcs[address].push_back(name);
     return nullptr;

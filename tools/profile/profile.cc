@@ -60,6 +60,12 @@ absl::string_view Profile::Fact(absl::string_view key) const {
   return found == facts.end() ? absl::string_view() : found->second;
 }
 
+const JavaFrame* FindJavaFrame(const Profile& profile, uint64_t address) {
+  auto found = profile.java.find(address);
+  if (found == profile.java.end()) found = profile.java.find(address + 1);
+  return found == profile.java.end() ? nullptr : &found->second;
+}
+
 CodePlace FindCode(const Profile& profile, uint64_t address, uint64_t module_id) {
   CodePlace place;
   // Recorded addresses are those of the frames: the leaf's as it is, a caller's one beyond the look-up address.

@@ -68,7 +68,7 @@ struct PcName {
 
 // `# java`: a Java frame.
 struct JavaFrame {
-  absl::string_view kind;
+  absl::string_view kind;  // interpreted, compiled, inlined, native, compiling, unknown
   absl::string_view class_name;
   absl::string_view method;
   int64_t line = 0;  // not positive: unknown
@@ -130,6 +130,10 @@ struct CodePlace {
   uint64_t inode = 0;                // of the mapped file; 0: not recorded
   const PcName* recorded = nullptr;  // what the dump itself says
 };
+
+// The Java frame at `address`, or one above it, as a caller's look-up address is: Java addresses are even. Null: the
+// file does not name it.
+const JavaFrame* FindJavaFrame(const Profile& profile, uint64_t address);
 
 // Finds the file behind `address`, a look-up address (a caller's return address minus one). `module_id` is the frame's
 // module where the dump names it, else 0.

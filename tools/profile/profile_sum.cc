@@ -10,6 +10,7 @@ namespace {
 // Spaces of LocationKey: processes count from 0, files from here.
 constexpr uint64_t kFirstFileSpace = uint64_t{1} << 32;
 constexpr uint64_t kNoStackSpace = ~uint64_t{0};
+constexpr uint64_t kJavaSpace = kNoStackSpace - 1;
 
 }  // namespace
 
@@ -36,7 +37,14 @@ uint32_t ProfileSum::FindSpace(const Profile& profile) {
 
 LocationId ProfileSum::Intern(const Profile& profile, uint32_t space, uint64_t address, uint64_t module_id) {
   LocationKey key{.space = space, .address = address};
-  if (!options_.one_address_space && !IsJavaAddress(address)) {
+  if (!options_.one_address_space && IsJavaAddress(address)) {
+    if (const JavaFrame* java = FindJavaFrame(profile, address)) {
+      const std::string frame =
+          absl::StrCat(java->kind, "\n", java->class_name, "\n", java->method, "\n", java->line, "\n", java->file);
+      key.space = kJavaSpace;
+      key.address = file_ids_.try_emplace(frame, file_ids_.size()).first->second;
+    }
+  } else if (!options_.one_address_space) {
     const CodePlace place = FindCode(profile, address, module_id);
     if (!place.path.empty()) {
       const std::string file = absl::StrCat(place.path, "\n", place.build_id, "\n", place.is_elf_address ? 1 : 0);
@@ -75,7 +83,8 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
     const uint32_t first = static_cast<uint32_t>(frames_.size());
     const absl::Span<const uint64_t> addresses = profile.StackFrames(stack);
     for (size_t i = 0; i < addresses.size(); ++i) {
-      const uint64_t address = i == 0 ? addresses[i] : addresses[i] - 1;
+      const bool as_it_is = i == 0 || (IsJavaAddress(addresses[i]) && !options_.one_address_space);
+      const uint64_t address = as_it_is ? addresses[i] : addresses[i] - 1;
       const uint64_t module_id = stack.modules < 0 ? 0 : profile.frame_modules[static_cast<size_t>(stack.modules)][i];
       auto [entry, added] = seen.try_emplace(LocationKey{.space = module_id, .address = address}, 0);
       if (added) entry->second = Intern(profile, space, address, module_id);

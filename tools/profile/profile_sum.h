@@ -1,9 +1,10 @@
 // Several profiles as one: stacks of locations with estimated values, added and subtracted.
 //
 // 1. Each count line is estimated on its own, by its own file's interval, and then added.
-// 2. A location is a look-up address of one process: the leaf's address as it is, a caller's minus one. Dumps of one
-//    process share locations by address, different processes by file and offset, so that the same code in two processes
-//    is one location wherever it was loaded.
+// 2. A location is a look-up address of one process: the leaf's address as it is, a caller's minus one; of a Java frame
+//    its address, which is a name and no place. Dumps of one process share locations by address, different processes by
+//    file and offset or by what names the Java frame, so that the same code in two processes is one location wherever
+//    it was loaded.
 // 3. Stacks are distinct: one entry for each list of locations.
 #pragma once
 
@@ -92,7 +93,7 @@ class ProfileSum {
   std::vector<LocationId> frames_;
   std::vector<Space> spaces_;
   absl::flat_hash_map<LocationKey, LocationId> location_ids_;
-  absl::flat_hash_map<std::string, uint64_t> file_ids_;
+  absl::flat_hash_map<std::string, uint64_t> file_ids_;  // of files, and of Java frames
   absl::flat_hash_set<uint32_t, StackHash, StackEqual> stack_set_;
 };
 

@@ -10,8 +10,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "report/allocator_frames.h"
-#include "symbolize/demangle.h"
 
 namespace leakshim {
 namespace {
@@ -28,11 +26,6 @@ double ValueOf(const Estimate& estimate, ValueKind kind) {
       return estimate.alloc_objects;
   }
   return 0;
-}
-
-std::string FileLine(const SourceFrame& frame) {
-  if (frame.file.empty()) return "??:0";
-  return absl::StrCat(frame.file, ":", frame.line);
 }
 
 absl::StatusOr<std::unique_ptr<RE2>> Compile(const std::string& pattern, absl::string_view option) {
@@ -102,16 +95,20 @@ class StackFilter {
   };
 
   StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options)
-      : sum_(sum), names_(names), jeprof_compat_(options.jeprof_compat) {}
+      : sum_(sum),
+        names_(names),
+        jeprof_compat_(options.jeprof_compat),
+        allocator_frames_(options.allocator_frames == nullptr ? AllocatorFrames::BuiltIn()
+                                                              : *options.allocator_frames) {}
 
   const Answers& AnswersOf(LocationId location) {
     Answers& answers = locations_[location];
     if (answers.known) return answers;
     answers.known = true;
     const CodeName& name = names_.Of(location);
-    const std::string outermost = ShortName(name.functions.front().function);
+    const std::string outermost = ShownName(name.functions.front());
     const std::string address = absl::StrFormat("%016x", sum_.locations()[location].address);
-    answers.allocator = ClassifyAllocatorFrame(outermost);
+    answers.allocator = allocator_frames_.Classify(outermost);
     auto frame_matches = [&](const std::unique_ptr<RE2>& expression) {
       return expression != nullptr && RE2::PartialMatch(name.known ? outermost : address, *expression);
     };
@@ -121,8 +118,7 @@ class StackFilter {
       if (expression == nullptr) return false;
       if (RE2::PartialMatch(address, *expression)) return true;
       return std::any_of(name.functions.begin(), name.functions.end(), [&](const SourceFrame& frame) {
-        return RE2::PartialMatch(ShortName(frame.function), *expression) ||
-               RE2::PartialMatch(FileLine(frame), *expression);
+        return RE2::PartialMatch(ShownName(frame), *expression) || RE2::PartialMatch(FileLine(frame), *expression);
       });
     };
     answers.focused = stack_matches(focus_);
@@ -133,6 +129,7 @@ class StackFilter {
   const ProfileSum& sum_;
   CodeNames& names_;
   const bool jeprof_compat_;
+  const AllocatorFrames& allocator_frames_;
   std::unique_ptr<RE2> focus_, ignore_, retain_, exclude_;
   std::vector<Answers> locations_;
 };
@@ -142,7 +139,7 @@ std::vector<std::string> RowNames(const Location& location, const CodeName& name
   std::vector<std::string> rows;
   for (size_t i = name.functions.size(); i-- > 0;) {
     const SourceFrame& frame = name.functions[i];
-    std::string function = ShortName(frame.function);
+    std::string function = ShownName(frame);
     if (!name.known) function = options.jeprof_compat ? "?? ??:0" : frame.function;
     if (i > 0) absl::StrAppend(&function, " (inline)");
     switch (options.granularity) {
@@ -151,8 +148,9 @@ std::vector<std::string> RowNames(const Location& location, const CodeName& name
         break;
       case Granularity::kLines:
         // Of code without lines only the function is known.
-        rows.push_back(frame.file.empty() && !options.jeprof_compat ? function
-                                                                    : absl::StrCat(function, " ", FileLine(frame)));
+        if (!frame.file.empty() || options.jeprof_compat) absl::StrAppend(&function, " ", FileLine(frame));
+        if (!frame.kind.empty() && !options.jeprof_compat) absl::StrAppend(&function, " [", frame.kind, "]");
+        rows.push_back(std::move(function));
         break;
       case Granularity::kFiles:
         rows.push_back(frame.file.empty() ? "??" : frame.file);

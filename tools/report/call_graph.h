@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "profile/profile_sum.h"
+#include "report/allocator_frames.h"
 #include "symbolize/code_names.h"
 
 namespace leakshim {
@@ -25,6 +26,7 @@ struct CallGraphOptions {
   // Regular expressions (RE2), unanchored; empty: none.
   std::string focus = {}, ignore = {}, retain = {}, exclude = {};
   bool jeprof_compat = false;
+  const AllocatorFrames* allocator_frames = nullptr;  // null: the built-in list; must outlive the call
 };
 
 struct CallGraphRow {

@@ -17,12 +17,20 @@ CodeName FromTable(absl::string_view text) {
   return name;
 }
 
+CodeName Verbatim(std::string text, bool known) {
+  SourceFrame frame{.function = std::move(text), .file = {}, .line = 0, .verbatim = true};
+  return CodeName{.functions = {std::move(frame)}, .known = known};
+}
+
 CodeName FromJava(const JavaFrame& java) {
-  SourceFrame frame;
-  frame.function = absl::StrCat(java.class_name, ".", java.method);
+  if (java.kind == "unknown" || java.method == "-") return Verbatim("[java]", false);
+  const bool compiling = java.kind == "compiling";  // no frame of Java code: what a compiler thread works on
+  CodeName name = Verbatim(absl::StrCat(compiling ? "[compiling] " : "", java.class_name, ".", java.method), true);
+  SourceFrame& frame = name.functions.front();
   frame.file = std::string(java.file);
   frame.line = java.line > 0 ? static_cast<uint64_t>(java.line) : 0;
-  return CodeName{.functions = {frame}, .known = true};
+  if (!compiling) frame.kind = std::string(java.kind);
+  return name;
 }
 
 absl::string_view BaseName(absl::string_view path) {
@@ -36,6 +44,16 @@ CodeName Plain(std::string text, bool known) {
 
 }  // namespace
 
+std::string ShownName(const SourceFrame& frame) {
+  return frame.verbatim ? frame.function : ShortName(frame.function);
+}
+
+std::string FileLine(const SourceFrame& frame) {
+  if (frame.file.empty()) return "??:0";
+  if (frame.verbatim && frame.line == 0) return frame.file;
+  return absl::StrCat(frame.file, ":", frame.line);
+}
+
 std::string HexAddress(uint64_t address) {
   return absl::StrFormat("0x%016x", address);
 }
@@ -45,16 +63,16 @@ CodeName CodeNames::Find(const Location& location) const {
   const Profile& profile = *location.profile;
   if (profile.symbolized) {
     auto found = profile.symbols.find(location.address);
+    // Tables list a caller one below its frame; a Java frame is looked up as it is.
+    if (found == profile.symbols.end() && IsJavaAddress(location.address)) {
+      found = profile.symbols.find(location.address - 1);
+    }
     if (found != profile.symbols.end()) return FromTable(found->second);
     return Plain(HexAddress(location.address), false);
   }
   if (IsJavaAddress(location.address)) {
-    // Java addresses are spaced by two: a caller's look-up address is one below the frame's.
-    for (uint64_t address : {location.address, location.address + 1}) {
-      auto java = profile.java.find(address);
-      if (java != profile.java.end()) return FromJava(java->second);
-    }
-    return Plain(absl::StrCat("[java] ", HexAddress(location.address)), false);
+    const JavaFrame* java = FindJavaFrame(profile, location.address);
+    return java == nullptr ? Verbatim("[java]", false) : FromJava(*java);
   }
   const CodePlace place = FindCode(profile, location.address, location.module_id);
   if (!place.path.empty() && symbolizer_ != nullptr) {
@@ -66,10 +84,16 @@ CodeName CodeNames::Find(const Location& location) const {
       return name;
     }
   }
-  if (place.recorded != nullptr && !place.recorded->symbol.empty())
+  if (place.recorded != nullptr && !place.recorded->symbol.empty()) {
+    if (place.path.empty()) return Verbatim(std::string(place.recorded->symbol), true);
     return Plain(Demangle(place.recorded->symbol), true);
+  }
   if (!place.path.empty()) {
     return Plain(absl::StrFormat("%s+0x%x", BaseName(place.path), place.offset), true);
+  }
+  if (perf_maps_ != nullptr) {
+    std::string compiled = perf_maps_->Find(profile, location.address);
+    if (!compiled.empty()) return Verbatim(std::move(compiled), true);
   }
   return Plain(absl::StrCat("[unknown code] ", HexAddress(location.address)), false);
 }

@@ -1,7 +1,8 @@
 // What a person reads for a location: the one place that decides whose word is taken.
 //
 // In order: the file's own symbol table (symbolized profiles); `# java` lines; the binary and its debug information, if
-// it is the one that was profiled; the dump's own `# pc` line; the file and offset. Never a bare address of known code.
+// it is the one that was profiled; the dump's own `# pc` line; the file and offset; for code of no file, a perf map.
+// Never a bare address of known code.
 // An exported function has the name that the dump recorded, also where the binary knows a private one for the same
 // place (pthread_create, not __pthread_create_2_1), so that a report reads the same wherever it is made.
 #pragma once
@@ -11,6 +12,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "profile/profile_sum.h"
+#include "symbolize/perf_map.h"
 #include "symbolize/symbolizer.h"
 
 namespace leakshim {
@@ -23,10 +25,10 @@ struct CodeName {
 
 class CodeNames {
  public:
-  // `sum` and `symbolizer` must outlive this.
+  // `sum`, `symbolizer` and `perf_maps` must outlive this; the last two may be null.
   // `recorded_names`: as said above; false: the binary's.
-  CodeNames(const ProfileSum& sum, Symbolizer* symbolizer, bool recorded_names)
-      : sum_(sum), symbolizer_(symbolizer), recorded_names_(recorded_names) {}
+  CodeNames(const ProfileSum& sum, Symbolizer* symbolizer, bool recorded_names, PerfMaps* perf_maps = nullptr)
+      : sum_(sum), symbolizer_(symbolizer), recorded_names_(recorded_names), perf_maps_(perf_maps) {}
   CodeNames(const CodeNames&) = delete;
   CodeNames& operator=(const CodeNames&) = delete;
 
@@ -38,6 +40,7 @@ class CodeNames {
   const ProfileSum& sum_;
   Symbolizer* const symbolizer_;
   const bool recorded_names_;
+  PerfMaps* const perf_maps_;
   std::vector<CodeName> names_;  // by LocationId; no functions: not yet looked up
 };
 

@@ -14,7 +14,16 @@ struct SourceFrame {
   std::string function;  // full name, demangled; empty: unknown
   std::string file;      // empty: unknown
   uint64_t line = 0;     // 0: unknown
+  // A name of Java, JavaScript and the like: shown as it is. Others are C++'s, which tables show without arguments.
+  bool verbatim = false;
+  std::string kind = {};  // how the code ran, "interpreted"; empty: nothing to tell
 };
+
+// The function's name as tables show it.
+std::string ShownName(const SourceFrame& frame);
+
+// `file:line`; "??:0" where the file is unknown.
+std::string FileLine(const SourceFrame& frame);
 
 class Symbolizer {
  public:

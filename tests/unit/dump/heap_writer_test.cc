@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -115,6 +116,25 @@ TEST(HeapWriterTest, SamplesOfEveryByteNeedNoCorrection) {
   cell->objects = 7, cell->bytes = 700;
   snapshot.SortForTesting();
   EXPECT_THAT(Written(snapshot), HasSubstr("heap_v2/0\n  t*: 7: 700 [0: 0]\n"));
+}
+
+TEST(HeapWriterTest, CodeThatWasCompiledAtRunTimeHasItsNameInThePerfMap) {
+  Snapshot snapshot;
+  for (uintptr_t seed : {0x5000u, 0x6000u, 0x7000u}) {
+    SnapshotCell* cell;
+    ASSERT_TRUE(snapshot.Add(TestStack(seed), SizeClass(16), 19, 1, &cell));
+    cell->objects = 1, cell->bytes = 16;
+  }
+  snapshot.SortForTesting();
+  std::string map = "/tmp/perf-" + std::to_string(getpid()) + ".map";
+  std::ofstream(map) << "6000 20 JS:*leak it /srv/app.js:3:5\n";
+  std::string text = Written(snapshot);
+  unlink(map.c_str());
+  // 0x6000 is a return address: the call before it is not in the code that begins there.
+  EXPECT_THAT(text, HasSubstr("# pc 0x5000 0 0x0\n# pc 0x5010 0 0x0\n# pc 0x6000 0 0x0\n"
+                              "# pc 0x6010 0 0x0 JS:*leak it /srv/app.js:3:5+0x10\n"
+                              "# pc 0x7000 0 0x0\n# pc 0x7010 0 0x0\n"));
+  EXPECT_THAT(Written(snapshot), HasSubstr("# pc 0x6010 0 0x0\n"));
 }
 
 TEST(HeapWriterTest, AnEmptyLiveSetIsAWholeFile) {

@@ -56,6 +56,53 @@ TEST(CallGraphTest, TheAllocatorIsCutFromTheLeaf) {
   EXPECT_EQ(reports.Collapsed(), "b 10\n");
 }
 
+constexpr char kJavaDump[] =
+    "heap_v2/0\n# leakshim 1\n# java 0x4000000000000002 native jdk.internal.misc.Unsafe allocateMemory0 0 Unsafe.java\n"
+    "# java 0x4000000000000004 compiled a.Pool grow 7 Pool.java\n"
+    "# java 0x4000000000000006 interpreted a.Pool grow 7 Pool.java\n"
+    "# java 0x4000000000000008 unknown - - 0 -\n# pc 0x10 0 0x0 malloc+0x0\n# pc 0x20 0 0x0 "
+    "Unsafe_AllocateMemory0+0x1\n"
+    "@ 0x10 0x20 0x4000000000000002 0x4000000000000004\n  t*: 1: 10 [0: 0]\n"
+    "@ 0x10 0x20 0x4000000000000002 0x4000000000000006\n  t*: 1: 5 [0: 0]\n"
+    "@ 0x10 0x20 0x4000000000000008\n  t*: 1: 2 [0: 0]\n";
+
+std::vector<std::string> JavaRows(CallGraphOptions options) {
+  const auto profile = Parsed(kJavaDump);
+  ProfileSum sum({});
+  sum.Add(*profile);
+  CodeNames names(sum, nullptr, true);
+  auto graph = MakeCallGraph(sum, names, options);
+  EXPECT_TRUE(graph.ok());
+  SortRows(*graph, false);
+  return Rows(*graph);
+}
+
+// Nameless Java code is no culprit: what it called stays.
+TEST(CallGraphTest, WaysInWhichAMethodRanAreOneRowAndLinesTellThemApart) {
+  EXPECT_THAT(JavaRows({}), ::testing::ElementsAre("a.Pool.grow 15 15", "Unsafe_AllocateMemory0 2 2", "[java] 0 2"));
+  EXPECT_THAT(
+      JavaRows({.granularity = Granularity::kLines}),
+      ::testing::ElementsAre("a.Pool.grow Pool.java:7 [compiled] 10 10", "a.Pool.grow Pool.java:7 [interpreted] 5 5",
+                             "Unsafe_AllocateMemory0 2 2", "[java] 0 2"));
+}
+
+TEST(CallGraphTest, FiltersSeeJavaNamesAndLines) {
+  EXPECT_THAT(JavaRows({.focus = "Pool[.]grow$"}), ::testing::ElementsAre("a.Pool.grow 15 15"));
+  EXPECT_THAT(JavaRows({.focus = "^Pool.java:7$"}), ::testing::ElementsAre("a.Pool.grow 15 15"));
+  EXPECT_THAT(JavaRows({.ignore = "a[.]Pool"}), ::testing::ElementsAre("Unsafe_AllocateMemory0 2 2", "[java] 0 2"));
+}
+
+TEST(CallGraphTest, PlumbingIsAsThePersonSays) {
+  AllocatorFrames frames;
+  ASSERT_TRUE(frames.AddRules("rules", "!jdk.internal.misc.*\n").ok());
+  EXPECT_THAT(JavaRows({.focus = "Pool", .allocator_frames = &frames}),
+              ::testing::ElementsAre("jdk.internal.misc.Unsafe.allocateMemory0 15 15", "a.Pool.grow 0 15"));
+  frames = AllocatorFrames::None();
+  EXPECT_THAT(JavaRows({.focus = "Pool", .allocator_frames = &frames}),
+              ::testing::ElementsAre("malloc 15 15", "Unsafe_AllocateMemory0 0 15", "a.Pool.grow 0 15",
+                                     "jdk.internal.misc.Unsafe.allocateMemory0 0 15"));
+}
+
 TEST(CallGraphTest, InlinedFunctionsStandUnderTheirCaller) {
   Reports reports("heap_v2/0\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n");
   EXPECT_EQ(reports.Collapsed(), "d;inlined[inline];a 10\n");

@@ -71,9 +71,60 @@ TEST(CodeNamesTest, TheFramesModuleDecidesBetweenTwoAtOneAddress) {
 }
 
 TEST(CodeNamesTest, JavaFramesHaveTheirOwnNames) {
-  const std::string java = "# java 0x4000000000000004 jit com.example.Cache put 41 Cache.java\n";
+  const std::string java = "# java 0x4000000000000004 compiled com.example.Cache put 41 Cache.java\n";
   EXPECT_EQ(NameOf(java + "@ 0x4000000000000004\n"), "com.example.Cache.put");
   EXPECT_EQ(NameOf(java + "@ 0x10 0x4000000000000004\n"), "com.example.Cache.put");  // as a caller
+}
+
+SourceFrame JavaFrameOf(const std::string& fields) {
+  const auto profile = Parsed("heap_v2/0\n# leakshim 1\n@ 0x4000000000000004\n  t*: 1: 1 [0: 0]\n" +
+                              (fields.empty() ? "" : "# java 0x4000000000000004 " + fields + "\n"));
+  ProfileSum sum({});
+  sum.Add(*profile);
+  CodeNames names(sum, nullptr, true);
+  return names.Of(0).functions.at(0);
+}
+
+TEST(CodeNamesTest, AJavaFrameTellsItsPlaceAndHowItRan) {
+  const SourceFrame frame = JavaFrameOf("inlined com.example.Cache <init> 41 Cache.java");
+  EXPECT_EQ(ShownName(frame), "com.example.Cache.<init>");  // not as C++'s templates are shown
+  EXPECT_EQ(FileLine(frame), "Cache.java:41");
+  EXPECT_EQ(frame.kind, "inlined");
+}
+
+TEST(CodeNamesTest, WhatIsNotKnownOfAJavaFrameIsNotMadeUp) {
+  const SourceFrame native = JavaFrameOf("native com.example.Zip init 0 Zip.java");
+  EXPECT_EQ(FileLine(native), "Zip.java");
+  EXPECT_EQ(JavaFrameOf("compiled com.example.Main$$Lambda$14 run 0 -").file, "");
+  for (const char* fields : {"unknown - - 0 -", "interpreted - - 0 -", ""}) {
+    EXPECT_EQ(ShownName(JavaFrameOf(fields)), "[java]") << fields;
+    EXPECT_EQ(JavaFrameOf(fields).kind, "") << fields;
+  }
+}
+
+TEST(CodeNamesTest, ACompilerThreadNamesWhatItCompiles) {
+  const SourceFrame frame = JavaFrameOf("compiling com.example.Cache put 0 -");
+  EXPECT_EQ(ShownName(frame), "[compiling] com.example.Cache.put");
+  EXPECT_EQ(frame.kind, "");
+}
+
+TEST(CodeNamesTest, SymbolizedProfilesNameJavaFramesAsLeafAndAsCaller) {
+  for (const char* listed : {"0x4000000000000003", "0x4000000000000004"}) {
+    for (const char* stack : {"@ 0x4000000000000004\n", "@ 0x10 0x4000000000000004\n"}) {
+      const auto profile = Parsed(absl::StrCat("--- symbol\n", listed, " a.B.[init]\n---\n--- heap\nheap_v2/0\n", stack,
+                                               "  t*: 1: 1 [0: 0]\n"));
+      ProfileSum sum({});
+      sum.Add(*profile);
+      CodeNames names(sum, nullptr, true);
+      EXPECT_EQ(names.Of(sum.StackLocations(sum.stacks().at(0)).back()).functions.at(0).function, "a.B.[init]")
+          << listed << stack;
+    }
+  }
+}
+
+TEST(CodeNamesTest, CodeCompiledAtRunTimeHasTheNameThatTheDumpRecorded) {
+  const std::string name = NameOf("# pc 0x1234 0 0x0 JS:*leak%20it+more (/a b.js:3:5)+0x34\n@ 0x1234\n");
+  EXPECT_EQ(name, "JS:*leak%20it+more (/a b.js:3:5)");
 }
 
 TEST(CodeNamesTest, CodeOfNoModuleSaysSo) {

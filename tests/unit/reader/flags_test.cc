@@ -29,6 +29,11 @@ TEST(FlagsTest, DefaultsAreATableOfLiveBytesByFunction) {
   EXPECT_THAT(flags.files, ElementsAre("a.heap"));
 }
 
+TEST(FlagsTest, PlumbingIsOursAndNotJeprofs) {
+  EXPECT_EQ(Good({"--plumbing=mine", "x"}).plumbing, "mine");
+  EXPECT_THAT(Bad({"--plumbing=none", "--jeprof-compat", "x"}), HasSubstr("exclude each other"));
+}
+
 TEST(FlagsTest, OneDashOrTwoAndValuesWithOrWithoutEquals) {
   const Flags flags = Good({"-show_bytes", "--base=old", "-focus", "a b", "--top", "5", "x", "y"});
   EXPECT_TRUE(flags.show_bytes);

@@ -94,5 +94,22 @@ TEST(ProfileSumTest, DumpsOfOneProcessAreToldByTheirFactsOrTheirNames) {
   EXPECT_EQ(DumpSequence(*one), 8u);
 }
 
+// A Java frame is what it is called, in whatever order processes met their frames.
+TEST(ProfileSumTest, OneJavaFrameInTwoProcessesIsOneLocation) {
+  const auto dump = [](int pid, const std::string& address, const std::string& other) {
+    return Parsed(absl::StrCat("heap_v2/0\n# leakshim 1\n# about.pid ", pid, "\n# java ", address,
+                               " compiled a.B c 7 B.java\n# java ", other, " inlined a.B c 7 B.java\n@ ", address,
+                               "\n  t*: 1: 10 [0: 0]\n@ ", other, " ", address, "\n  t*: 1: 10 [0: 0]\n"));
+  };
+  const auto a = dump(1, "0x4000000000000002", "0x4000000000000004");
+  const auto b = dump(2, "0x4000000000000008", "0x4000000000000006");
+  ProfileSum sum({});
+  sum.Add(*a);
+  sum.Subtract(*b);
+  EXPECT_EQ(sum.locations().size(), 2u);  // also as leaf and as caller
+  ASSERT_EQ(sum.stacks().size(), 2u);
+  for (const SumStack& stack : sum.stacks()) EXPECT_EQ(stack.value.inuse_bytes, 0);
+}
+
 }  // namespace
 }  // namespace leakshim
