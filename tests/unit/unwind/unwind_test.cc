@@ -115,6 +115,85 @@ TEST(ModuleMapTest, TheSameFileAtTheSameAddressIsTheSameModule) {
   EXPECT_LE(ModuleCount(), before + 1);
 }
 
+TEST(ModuleMapTest, FilesWithoutABuildIdAreToldApartByTheirNames) {
+  Init();
+  for (const char* path : {PLUGIN_NAMELESS_ONE, PLUGIN_NAMELESS_TWO, PLUGIN_NAMELESS_ONE}) {
+    void* plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(plugin, nullptr) << dlerror();
+    const Module* module = GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(plugin, "plugin_number"))));
+    ASSERT_NE(module, nullptr);
+    EXPECT_EQ(module->build_id_bytes, 0);
+    EXPECT_STREQ(module->path, path);
+    dlclose(plugin);
+  }
+}
+
+// A glibc before 2.35: no _dl_find_object.
+class ModuleListTest : public testing::Test {
+ protected:
+  ModuleListTest() {
+    Init();
+    InitModuleMap(false);
+  }
+  ~ModuleListTest() override { InitModuleMap(true); }
+
+  // What was not found is looked for again a little later.
+  static ModuleId FindSoon(uintptr_t pc) {
+    ModuleId found = FindModule(pc);
+    for (int tries = 0; found == kNoModule && tries < 100; tries++) {
+      usleep(10'000);
+      found = FindModule(pc);
+    }
+    return found;
+  }
+};
+
+TEST_F(ModuleListTest, AModuleIsNeverTakenForTheOneThatWasThereBefore) {
+  int met_again = 0;
+  uintptr_t last_start = 0;
+  for (int round = 0; round < 6; round++) {
+    bool first = round % 2 == 0;
+    void* plugin = dlopen(first ? PLUGIN_ONE : PLUGIN_TWO, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(plugin, nullptr) << dlerror();
+    auto pc = reinterpret_cast<uintptr_t>(dlsym(plugin, "plugin_number"));
+    const char* name = first ? "plugin_one" : "plugin_two";
+    ModuleId at_once = FindModule(pc), soon = FindSoon(pc);
+    ASSERT_NE(soon, kNoModule);
+    EXPECT_TRUE(at_once == kNoModule || at_once == soon);
+    EXPECT_NE(strstr(GetModule(soon)->path, name), nullptr) << GetModule(soon)->path;
+    if (GetModule(soon)->start == last_start) met_again++;
+    last_start = GetModule(soon)->start;
+    dlclose(plugin);
+    EXPECT_EQ(FindModule(pc), kNoModule);
+  }
+  EXPECT_GT(met_again, 0) << "the two never lay at one address: nothing was tested";
+}
+
+TEST_F(ModuleListTest, StacksThroughLibrariesAreWhole) {
+  Walked walked;
+  std::thread([&] { walked = Walk(UnwindMethod::kCfi); }).join();
+  EXPECT_EQ(walked.end, StackEnd::kOutermost);
+  EXPECT_EQ(Walk(UnwindMethod::kCfi).end, StackEnd::kOutermost);
+}
+
+TEST_F(ModuleListTest, ModulesThatComeAndGoMeanwhileDoNoHarm) {
+  std::atomic<bool> stop{false};
+  std::thread loader([&] {
+    while (!stop) {
+      for (const char* path : {PLUGIN_ONE, PLUGIN_TWO}) dlclose(dlopen(path, RTLD_NOW | RTLD_LOCAL));
+    }
+  });
+  // Code of no module makes each search go through the whole list.
+  int on_the_stack;
+  for (int i = 0; i < 20; i++) {
+    usleep(51'000);
+    EXPECT_EQ(FindModule(reinterpret_cast<uintptr_t>(&on_the_stack)), kNoModule);
+    EXPECT_EQ(Walk(UnwindMethod::kCfi).end, StackEnd::kOutermost);
+  }
+  stop = true;
+  loader.join();
+}
+
 Walked deepest;
 UnwindMethod current_method;  // for functions that are not tests
 
