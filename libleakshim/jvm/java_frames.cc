@@ -80,10 +80,10 @@ Phase Advance() {
   return next;
 }
 
-void LookForJvm() {
+void LookForJvmAtTimes() {
   uint64_t now = os::MonotonicCoarseNs(), due = next_look_ns.load(std::memory_order_relaxed);
   if (now < due || !next_look_ns.compare_exchange_strong(due, now + kLookNs, std::memory_order_relaxed)) return;
-  RecordLoadedModules();
+  LookForJvm();
 }
 
 // The outcome of one walk, for the books and for the test.
@@ -194,7 +194,7 @@ void InitJavaFrames(bool wanted) {
 
 __attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames) {
   if (JvmModule() == kNoModule) {
-    if (walk->end == StackEnd::kUnknownCode) LookForJvm();
+    if (walk->end == StackEnd::kUnknownCode) LookForJvmAtTimes();
     if (JvmModule() == kNoModule) return;
   }
   Phase now = Advance();

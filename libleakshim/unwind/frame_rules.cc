@@ -1,5 +1,8 @@
 #include "unwind/frame_rules.h"
 
+#include <elf.h>
+#include <link.h>
+
 #include <cstring>
 
 #include "os/atomic.h"
@@ -14,6 +17,20 @@ namespace {
 struct Reader {
   uintptr_t at, end;
   bool ok = true;
+
+  // From `address` to the end of the readable segment that it lies in: between segments a module may have holes.
+  static Reader In(const Module& module, uintptr_t address) {
+    if (address < module.start || address >= module.end) return {0, 0, false};
+    if (module.program_headers == 0) return {address, module.end};
+    const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(module.program_headers);
+    for (uint32_t i = 0; i < module.program_header_count; i++) {
+      const ElfW(Phdr)& segment = segments[i];
+      uintptr_t start = module.bias + segment.p_vaddr;
+      bool readable = segment.p_type == PT_LOAD && (segment.p_flags & PF_R) != 0;
+      if (readable && address >= start && address - start < segment.p_memsz) return {address, start + segment.p_memsz};
+    }
+    return {0, 0, false};
+  }
 
   template <typename T>
   T Fixed() {
@@ -57,25 +74,47 @@ struct Reader {
     }
   }
 
-  // A pointer in DW_EH_PE encoding; relative ones only to themselves, as compilers emit them in .eh_frame.
+  // A length and as many bytes.
+  Reader Block() {
+    uint64_t bytes = Uleb();
+    Reader block{at, at};
+    Skip(bytes);
+    block.end = at;
+    return block;
+  }
+
+  // A pointer in DW_EH_PE encoding, absolute or relative to its own place, as compilers emit them in .eh_frame.
   uintptr_t Encoded(uint8_t encoding) {
-    uintptr_t base = (encoding & 0x70) == 0x10 ? at : 0;
-    if ((encoding & 0x70) != 0x10 && (encoding & 0x70) != 0) ok = false;
+    uintptr_t base = 0;
+    switch (encoding & 0xf0) {
+      case 0x00:
+        break;
+      case 0x10:
+        base = at;
+        break;
+      case 0x50:  // aligned: a plain pointer at the next multiple of 8
+        Skip(-at & 7);
+        break;
+      default:  // relative to something else, or the place of a pointer
+        ok = false;
+    }
     switch (encoding & 0x0f) {
       case 0x00:
+      case 0x04:
+      case 0x0c:
         return base + Fixed<uint64_t>();
+      case 0x01:
+        return base + Uleb();
       case 0x02:
         return base + Fixed<uint16_t>();
       case 0x03:
         return base + Fixed<uint32_t>();
-      case 0x04:
-        return base + Fixed<uint64_t>();
+      case 0x09:
+        return base + static_cast<uintptr_t>(Sleb());
       case 0x0a:
         return base + static_cast<uintptr_t>(int64_t{Fixed<int16_t>()});
       case 0x0b:
         return base + static_cast<uintptr_t>(int64_t{Fixed<int32_t>()});
-      case 0x0c:
-        return base + Fixed<uint64_t>();
       default:
         ok = false;
         return 0;
@@ -83,8 +122,7 @@ struct Reader {
   }
 };
 
-// --- the frame program
-// ------------------------------------------------------------------------------------------------
+// --- the frame program ----------------------------------------------------------------------------------------------
 
 constexpr uint64_t kRbx = 3, kRbp = 6, kRsp = 7, kReturnAddress = 16;
 
@@ -96,7 +134,7 @@ struct Place {
 struct Row {
   uint64_t cfa_register;
   int64_t cfa_offset;
-  uintptr_t cfa_expression;  // address of its length; 0: register and offset hold
+  Reader cfa_expression;  // at 0: register and offset hold
   Place rbp, rbx, return_address;
 };
 
@@ -108,56 +146,74 @@ struct Cie {
   Reader instructions;
 };
 
-bool ReadCie(uintptr_t start, uintptr_t module_end, Cie* cie) {
-  Reader in{start, module_end};
+// One entry of .eh_frame: its contents behind the length and the identifier. False: the end, or a form not used there.
+bool ReadEntry(const Module& module, uintptr_t start, Reader* contents, uint32_t* identifier) {
+  Reader in = Reader::In(module, start);
   auto length = in.Fixed<uint32_t>();
-  if (!in.ok || length == 0 || length == ~uint32_t{0} || length > module_end - in.at) return false;
+  if (!in.ok || length == 0 || length == ~uint32_t{0} || length > in.end - in.at) return false;
   in.end = in.at + length;
-  if (in.Fixed<uint32_t>() != 0) return false;  // not a CIE
+  *identifier = in.Fixed<uint32_t>();
+  *contents = in;
+  return in.ok;
+}
+
+// What the letters of a CIE's augmentation announce.
+bool ReadAugmentation(const char* letters, Reader* in, Cie* cie) {
+  if (*letters == 0) return true;
+  if (*letters != 'z') return false;
+  cie->has_augmentation_data = true;
+  uint64_t bytes = in->Uleb();
+  Reader extra{in->at, in->end};
+  in->Skip(bytes);
+  extra.end = in->at;
+  for (letters++; *letters != 0; letters++) {
+    switch (*letters) {
+      case 'R':
+        cie->pointer_encoding = extra.Fixed<uint8_t>();
+        break;
+      case 'L':
+        extra.Fixed<uint8_t>();
+        break;
+      case 'S':
+        cie->signal_frame = true;
+        break;
+      case 'P': {
+        auto encoding = extra.Fixed<uint8_t>();
+        // Only its length matters; what it is relative to does not.
+        constexpr uint8_t kOmitted = 0xff, kAligned = 0x50;
+        if (encoding != kOmitted) extra.Encoded(encoding == kAligned ? encoding : encoding & 0x0f);
+        break;
+      }
+      default:
+        return false;
+    }
+  }
+  return in->ok && extra.ok;
+}
+
+bool ReadCie(const Module& module, uintptr_t start, Cie* cie) {
+  Reader in{0, 0};
+  uint32_t identifier;
+  if (!ReadEntry(module, start, &in, &identifier) || identifier != 0) return false;
   auto version = in.Fixed<uint8_t>();
-  uintptr_t augmentation = in.at;
+  const auto* augmentation = reinterpret_cast<const char*>(in.at);
   while (in.ok && in.Fixed<uint8_t>() != 0) {
   }
-  if (!in.ok || (version != 1 && version != 3)) return false;
+  if (!in.ok) return false;
+  if (version == 4) {
+    auto address_bytes = in.Fixed<uint8_t>(), segment_bytes = in.Fixed<uint8_t>();
+    if (address_bytes != 8 || segment_bytes != 0) return false;
+  } else if (version != 1 && version != 3) {
+    return false;
+  }
+  if (strcmp(augmentation, "eh") == 0) {  // of GCC 2
+    in.Fixed<uint64_t>();
+    augmentation += 2;
+  }
   cie->code_alignment = in.Uleb();
   cie->data_alignment = in.Sleb();
   uint64_t return_register = version == 1 ? in.Fixed<uint8_t>() : in.Uleb();
-  if (return_register != kReturnAddress) return false;
-  cie->pointer_encoding = 0;
-  const auto* letter = reinterpret_cast<const char*>(augmentation);
-  if (*letter == 'z') {
-    cie->has_augmentation_data = true;
-    uint64_t bytes = in.Uleb();
-    uintptr_t data = in.at;
-    in.Skip(bytes);
-    Reader extra{data, in.at};
-    for (letter++; *letter != 0; letter++) {
-      switch (*letter) {
-        case 'R':
-          cie->pointer_encoding = extra.Fixed<uint8_t>();
-          break;
-        case 'L':
-          extra.Fixed<uint8_t>();
-          break;
-        case 'S':
-          cie->signal_frame = true;
-          break;
-        case 'B':
-          break;
-        case 'P': {
-          auto encoding = extra.Fixed<uint8_t>();
-          // Only its length matters; what it is relative to does not.
-          extra.Encoded(encoding & 0x0f);
-          break;
-        }
-        default:
-          return false;
-      }
-    }
-    if (!extra.ok) return false;
-  } else if (*letter != 0) {
-    return false;
-  }
+  if (return_register != kReturnAddress || !ReadAugmentation(augmentation, &in, cie)) return false;
   cie->instructions = in;
   return in.ok;
 }
@@ -176,7 +232,14 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
   auto restore = [&](uint64_t reg) {
     if (Place* to = place(row, reg)) *to = *place(&initial, reg);
   };
+  // Unsigned, because a damaged table may hold any number.
+  auto scaled = [&](uint64_t factor) {
+    return static_cast<int64_t>(factor * static_cast<uint64_t>(cie.data_alignment));
+  };
   auto advance = [&](uint64_t delta) { *location += delta * cie.code_alignment; };
+  // A damaged length must not make one walk take long.
+  constexpr uintptr_t kMostBytes = 256 << 10;
+  if (in.end - in.at > kMostBytes) return false;
   while (in.at < in.end) {
     auto op = in.Fixed<uint8_t>();
     uint64_t low = op & 0x3f;
@@ -185,7 +248,7 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
         advance(low);
         break;
       case 0x80:
-        set(low, {Place::kAtCfa, static_cast<int64_t>(in.Uleb()) * cie.data_alignment});
+        set(low, {Place::kAtCfa, scaled(in.Uleb())});
         break;
       case 0xc0:
         restore(low);
@@ -208,7 +271,7 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
             break;
           case 0x05: {  // offset_extended
             uint64_t reg = in.Uleb();
-            set(reg, {Place::kAtCfa, static_cast<int64_t>(in.Uleb()) * cie.data_alignment});
+            set(reg, {Place::kAtCfa, scaled(in.Uleb())});
             break;
           }
           case 0x06:
@@ -237,7 +300,7 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
           case 0x0c:  // def_cfa
             row->cfa_register = in.Uleb();
             row->cfa_offset = static_cast<int64_t>(in.Uleb());
-            row->cfa_expression = 0;
+            row->cfa_expression = {0, 0};
             break;
           case 0x0d:
             row->cfa_register = in.Uleb();
@@ -246,28 +309,27 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
             row->cfa_offset = static_cast<int64_t>(in.Uleb());
             break;
           case 0x0f:  // def_cfa_expression
-            row->cfa_expression = in.at;
-            in.Skip(in.Uleb());
+            row->cfa_expression = in.Block();
             break;
           case 0x10:    // expression
           case 0x16: {  // val_expression
             uint64_t reg = in.Uleb();
-            in.Skip(in.Uleb());
+            in.Block();
             set(reg, {Place::kOther, 0});
             break;
           }
           case 0x11: {  // offset_extended_sf
             uint64_t reg = in.Uleb();
-            set(reg, {Place::kAtCfa, in.Sleb() * cie.data_alignment});
+            set(reg, {Place::kAtCfa, scaled(static_cast<uint64_t>(in.Sleb()))});
             break;
           }
           case 0x12:  // def_cfa_sf
             row->cfa_register = in.Uleb();
-            row->cfa_offset = in.Sleb() * cie.data_alignment;
-            row->cfa_expression = 0;
+            row->cfa_offset = scaled(static_cast<uint64_t>(in.Sleb()));
+            row->cfa_expression = {0, 0};
             break;
           case 0x13:
-            row->cfa_offset = in.Sleb() * cie.data_alignment;
+            row->cfa_offset = scaled(static_cast<uint64_t>(in.Sleb()));
             break;
           case 0x14: {  // val_offset
             uint64_t reg = in.Uleb();
@@ -286,7 +348,7 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
             break;      // GNU_args_size: of no use here
           case 0x2f: {  // GNU_negative_offset_extended
             uint64_t reg = in.Uleb();
-            set(reg, {Place::kAtCfa, -static_cast<int64_t>(in.Uleb()) * cie.data_alignment});
+            set(reg, {Place::kAtCfa, scaled(-in.Uleb())});
             break;
           }
           default:
@@ -300,8 +362,7 @@ bool Run(Reader in, const Cie& cie, uintptr_t pc, uintptr_t* location, const Row
   return true;
 }
 
-// --- CFA expressions
-// ----------------------------------------------------------------------------------------------------
+// --- CFA expressions ------------------------------------------------------------------------------------------------
 
 // Evaluates an expression over rsp and rip without memory access: what linkers emit for PLT entries. False: more than
 // that.
@@ -349,38 +410,71 @@ bool Evaluate(Reader in, uint64_t rsp, uint64_t rip, uint64_t* result) {
 }
 
 // The expression as an offset from rsp, if that is what it comes to for this pc.
-bool OffsetFromRsp(uintptr_t expression, uintptr_t module_end, uintptr_t rip, int64_t* offset) {
-  Reader in{expression, module_end};
-  uint64_t bytes = in.Uleb();
-  if (!in.ok || bytes > in.end - in.at) return false;
-  in.end = in.at + bytes;
+bool OffsetFromRsp(Reader expression, uintptr_t rip, int64_t* offset) {
   uint64_t at_zero, elsewhere;
-  constexpr uint64_t kElsewhere = uint64_t{1} << 40;
-  if (!Evaluate(in, 0, rip, &at_zero) || !Evaluate(in, kElsewhere, rip, &elsewhere)) return false;
+  constexpr uint64_t kElsewhere = (uint64_t{1} << 40) + 8;
+  if (!Evaluate(expression, 0, rip, &at_zero) || !Evaluate(expression, kElsewhere, rip, &elsewhere)) return false;
   *offset = static_cast<int64_t>(at_zero);
   return elsewhere - at_zero == kElsewhere;
 }
 
-// --- finding the description of an address
-// ------------------------------------------------------------------------------
+// --- finding the description of an address --------------------------------------------------------------------------
 
-// The FDE that .eh_frame_hdr's sorted table gives for `pc`, or 0.
-uintptr_t FindFde(const Module& module, uintptr_t pc) {
+struct Fde {
+  Cie cie;
+  uintptr_t begin;
+  Reader instructions;
+};
+
+// Reads the entry at `start`. False: it is not one that describes the function that `pc` lies in.
+bool ReadFde(const Module& module, uintptr_t start, uintptr_t pc, Fde* fde) {
+  Reader in{0, 0};
+  uint32_t cie_distance;
+  if (!ReadEntry(module, start, &in, &cie_distance) || cie_distance == 0) return false;
+  uintptr_t cie_field = start + 4;
+  if (cie_distance > cie_field - module.start) return false;
+  fde->cie = {};
+  if (!ReadCie(module, cie_field - cie_distance, &fde->cie)) return false;
+  fde->begin = in.Encoded(fde->cie.pointer_encoding);
+  uintptr_t range = in.Encoded(fde->cie.pointer_encoding & 0x0f);
+  if (fde->cie.has_augmentation_data) in.Skip(in.Uleb());
+  fde->instructions = in;
+  return in.ok && pc >= fde->begin && pc - fde->begin < range;
+}
+
+// Entry by entry, where the linker made no sorted table.
+bool ScanForFde(const Module& module, uintptr_t eh_frame, uintptr_t pc, Fde* fde) {
+  constexpr int kMostEntries = 20'000;
+  for (int i = 0; i < kMostEntries; i++) {
+    Reader in{0, 0};
+    uint32_t identifier;
+    if (!ReadEntry(module, eh_frame, &in, &identifier)) return false;
+    if (identifier != 0 && ReadFde(module, eh_frame, pc, fde)) return true;
+    eh_frame = in.end;
+  }
+  return false;
+}
+
+// The description of the function that `pc` lies in. False: there is none.
+bool FindFde(const Module& module, uintptr_t pc, Fde* fde) {
   uintptr_t header = module.eh_frame_hdr;
-  if (header < module.start || header + 12 > module.end) return 0;
-  Reader in{header, module.end};
+  Reader in = Reader::In(module, header);
   auto version = in.Fixed<uint8_t>();
   auto frame_encoding = in.Fixed<uint8_t>();
   auto count_encoding = in.Fixed<uint8_t>();
   auto table_encoding = in.Fixed<uint8_t>();
-  // What every linker emits: a table of pairs of 32-bit offsets from the header.
-  if (version != 1 || count_encoding != 0x03 || table_encoding != 0x3b) return 0;
-  in.Encoded(frame_encoding);
+  if (!in.ok || version != 1) return false;
+  uintptr_t eh_frame = in.Encoded(frame_encoding);
+  // What every linker emits, if any: a table of pairs of 32-bit offsets from the header.
+  constexpr uint8_t kUdata4 = 0x03, kDataRelativeSdata4 = 0x3b;
+  if (count_encoding != kUdata4 || table_encoding != kDataRelativeSdata4) {
+    return in.ok && ScanForFde(module, eh_frame, pc, fde);
+  }
   uint64_t count = in.Fixed<uint32_t>();
-  if (!in.ok || count == 0 || count > (module.end - in.at) / 8) return 0;
   struct Pair {
     int32_t start, fde;
   };
+  if (!in.ok || count == 0 || count > (in.end - in.at) / sizeof(Pair) || in.at % alignof(Pair) != 0) return false;
   const auto* table = reinterpret_cast<const Pair*>(in.at);
   auto wanted = static_cast<int64_t>(pc - header);
   size_t low = 0, high = count;  // table[low].start <= wanted, if any is
@@ -392,38 +486,11 @@ uintptr_t FindFde(const Module& module, uintptr_t pc) {
       high = middle;
     }
   }
-  if (table[low].start > wanted) return 0;
-  return header + static_cast<uintptr_t>(int64_t{table[low].fde});
+  return table[low].start <= wanted &&
+         ReadFde(module, header + static_cast<uintptr_t>(int64_t{table[low].fde}), pc, fde);
 }
 
-struct Fde {
-  Cie cie;
-  uintptr_t begin;
-  Reader instructions;
-};
-
-// The description of the function that `pc` lies in. False: there is none.
-bool ReadFde(const Module& module, uintptr_t pc, Fde* fde) {
-  uintptr_t start = FindFde(module, pc);
-  if (start < module.start || start >= module.end) return false;
-  Reader in{start, module.end};
-  auto length = in.Fixed<uint32_t>();
-  if (!in.ok || length == 0 || length == ~uint32_t{0} || length > module.end - in.at) return false;
-  in.end = in.at + length;
-  uintptr_t cie_field = in.at;
-  auto cie_distance = in.Fixed<uint32_t>();
-  if (cie_distance == 0 || cie_distance > cie_field - module.start) return false;
-  fde->cie = {};
-  if (!ReadCie(cie_field - cie_distance, module.end, &fde->cie)) return false;
-  fde->begin = in.Encoded(fde->cie.pointer_encoding);
-  uintptr_t range = in.Encoded(fde->cie.pointer_encoding & 0x0f);
-  if (fde->cie.has_augmentation_data) in.Skip(in.Uleb());
-  fde->instructions = in;
-  return in.ok && pc >= fde->begin && pc - fde->begin < range;
-}
-
-// --- the shared table
-// -----------------------------------------------------------------------------------------------------
+// --- the shared table -----------------------------------------------------------------------------------------------
 
 struct Entry {
   Atomic<uint64_t> key;   // return address and module as a Frame; 0: empty
@@ -490,16 +557,16 @@ FrameRule ComputeFrameRule(const Module& module, uintptr_t return_address) {
   // may belong to another function.
   uintptr_t pc = return_address - 1;
   Fde fde{};
-  if (!ReadFde(module, pc, &fde)) {
+  if (!FindFde(module, pc, &fde)) {
     // Nothing called what is returned to at its very beginning: the bottom of a stack that was laid out by hand, such
     // as makecontext's.
-    bool entered = ReadFde(module, return_address, &fde) && fde.begin == return_address;
+    bool entered = FindFde(module, return_address, &fde) && fde.begin == return_address;
     return FrameRule::Of(entered ? FrameRule::kOutermost : FrameRule::kUnusable);
   }
   const Cie& cie = fde.cie;
   if (cie.signal_frame) return FrameRule::Of(FrameRule::kSignal);
 
-  Row row{kRsp, 8, 0, {Place::kSame, 0}, {Place::kSame, 0}, {Place::kSame, 0}};
+  Row row{kRsp, 8, {0, 0}, {Place::kSame, 0}, {Place::kSame, 0}, {Place::kSame, 0}};
   uintptr_t location = fde.begin;
   if (!Run(cie.instructions, cie, ~uintptr_t{0}, &location, row, &row)) return kGiveUp;
   Row initial = row;
@@ -510,8 +577,8 @@ FrameRule ComputeFrameRule(const Module& module, uintptr_t return_address) {
 
   if (row.return_address.kind == Place::kUndefined) return FrameRule::Of(FrameRule::kOutermost);
   if (row.return_address.kind != Place::kAtCfa || row.return_address.offset != -8) return kGiveUp;
-  if (row.cfa_expression != 0) {
-    if (!OffsetFromRsp(row.cfa_expression, module.end, return_address, &row.cfa_offset)) return kGiveUp;
+  if (row.cfa_expression.at != 0) {
+    if (!OffsetFromRsp(row.cfa_expression, pc, &row.cfa_offset)) return kGiveUp;
     row.cfa_register = kRsp;
   }
   FrameRule::Base base;

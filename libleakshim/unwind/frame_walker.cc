@@ -1,5 +1,6 @@
 #include "unwind/frame_walker.h"
 
+#include "os/atomic.h"
 #include "os/os.h"
 #include "unwind/frame_rules.h"
 #include "unwind/module_map.h"
@@ -10,58 +11,103 @@ namespace {
 constexpr uintptr_t kPageBytes = 4096;
 constexpr uintptr_t kUserEnd = uintptr_t{1} << 47;
 
-// The part of the thread's stack that was found readable; it grows with the frames that are read, and is dropped when
-// the thread is met on another stack (a fiber, a signal stack).
-struct ReadableRange {
-  uintptr_t low, high;  // page-aligned; equal: nothing known
+constexpr uintptr_t PageOf(uintptr_t address) {
+  return address & ~(kPageBytes - 1);
+}
+
+// The stack that a thread was born with stays mapped as long as the thread runs, so what was found readable of it holds
+// for later walks: the pages from `low` to the top of the stack. Of any other stack (a fiber's, a signal's) nothing is
+// remembered: the program may unmap it, and map a smaller one in its place.
+// relaxed: written and read by one thread and its signal handlers alone.
+struct OwnStack {
+  Atomic<uintptr_t> low, high;  // page-aligned; high 0: not looked at yet
 };
-constinit thread_local ReadableRange readable_range{};
+constinit thread_local OwnStack own_stack{};
+
+// The main thread's stack has its top where the kernel put it; its thread pointer lies elsewhere.
+constinit uintptr_t main_stack_top = 0, main_thread_pointer = 0;
+
+uintptr_t ThreadPointer() {
+  uintptr_t pointer;
+  asm("movq %%fs:0, %0" : "=r"(pointer));
+  return pointer;
+}
+
+// End of the page that the calling thread's own stack ends in. The C library puts what the thread pointer shows at the
+// top of each stack but the main thread's.
+uintptr_t TopOfOwnStack() {
+  uintptr_t pointer = ThreadPointer();
+  return pointer == main_thread_pointer ? main_stack_top : PageOf(pointer) + kPageBytes;
+}
 
 class StackMemory {
  public:
-  explicit StackMemory(uintptr_t sp) : range_(readable_range) { EnterStack(sp); }
-  // One store for each walk: a handler in between at worst forgets what it saw.
-  ~StackMemory() { readable_range = range_; }
+  explicit StackMemory(uintptr_t sp) { EnterStack(sp); }
   StackMemory(const StackMemory&) = delete;
   StackMemory& operator=(const StackMemory&) = delete;
 
   // The thread is on the stack that `sp` points into.
   void EnterStack(uintptr_t sp) {
-    uintptr_t page = sp & ~(kPageBytes - 1);
-    if (page >= range_.low && page < range_.high) return;
-    // A little deeper than ever before on the same stack: everything between is in use.
-    constexpr uintptr_t kNear = 16 * kPageBytes;
-    if (page < range_.low && range_.low - page <= kNear) {
-      uintptr_t at = page;
-      while (at < range_.low && os::PageIsReadable(at)) at += kPageBytes;
-      if (at == range_.low) {
-        range_.low = page;
-        return;
-      }
-    }
-    range_ = os::PageIsReadable(page) ? ReadableRange{page, page + kPageBytes} : ReadableRange{};
+    low_ = PageOf(sp);
+    high_ = own_stack.high.load(std::memory_order_relaxed);
+    if (__builtin_expect(low_ >= high_ || low_ < own_stack.low.load(std::memory_order_relaxed), 0)) MeetStack();
+  }
+
+  // As EnterStack(), for what an interrupted thread had in its register: a signal may come because nothing is there.
+  void EnterInterrupted(uintptr_t sp) {
+    EnterStack(sp);
+    if (!os::PageIsReadable(low_)) high_ = low_;
   }
 
   // Reads the word at `address`. False: not aligned, or not readable.
   bool Read(uintptr_t address, uintptr_t* word) {
-    if ((address & 7) != 0 || address >= kUserEnd) return false;
-    if (__builtin_expect(address < range_.low || address >= range_.high, 0) && !Extend(address)) return false;
+    if (__builtin_expect((address & 7) != 0 || address < low_ || address >= high_, 0)) return ReadSlow(address, word);
     *word = *reinterpret_cast<const uintptr_t*>(address);
     return true;
   }
 
  private:
-  __attribute__((noinline)) bool Extend(uintptr_t address) {
-    constexpr uintptr_t kNear = 64 * kPageBytes;
-    if (address < range_.high || address - range_.high >= kNear || range_.high == 0) return os::PageIsReadable(address);
-    while (range_.high <= address) {
-      if (!os::PageIsReadable(range_.high)) return false;
-      range_.high += kPageBytes;
+  // Sets high_ for a page that is not known yet.
+  __attribute__((noinline)) void MeetStack() {
+    // A thread that is first met deeper than this is treated as on a foreign stack until it is met further up.
+    constexpr uintptr_t kMostBytes = 64 * kPageBytes;
+    uintptr_t top = TopOfOwnStack(), known = own_stack.high.load(std::memory_order_relaxed) == 0
+                                                 ? top
+                                                 : own_stack.low.load(std::memory_order_relaxed);
+    if (low_ < known && known - low_ <= kMostBytes) {
+      // No gap up to the top: between a fiber's stack and the thread's lie a guard page or other mappings' ends.
+      uintptr_t at = low_;
+      while (at < known && os::PageIsReadable(at)) at += kPageBytes;
+      if (at == known) {
+        own_stack.low.store(low_, std::memory_order_relaxed);
+        // A handler between the two stores sees no stack, never one that was not looked at.
+        std::atomic_signal_fence(std::memory_order_release);
+        own_stack.high.store(top, std::memory_order_relaxed);
+        high_ = top;
+        return;
+      }
     }
-    return true;
+    high_ = os::PageIsReadable(low_) ? low_ + kPageBytes : low_;
   }
 
-  ReadableRange range_;
+  // Outside of what is known of the stack.
+  __attribute__((noinline)) bool ReadSlow(uintptr_t address, uintptr_t* word) {
+    if ((address & 7) != 0 || address >= kUserEnd) return false;
+    constexpr uintptr_t kNear = 64 * kPageBytes;
+    if (high_ > low_ && high_ != own_stack.high.load(std::memory_order_relaxed) && address >= high_ &&
+        address - high_ < kNear) {
+      while (high_ <= address && os::PageIsReadable(high_)) high_ += kPageBytes;
+      if (high_ > address) {
+        *word = *reinterpret_cast<const uintptr_t*>(address);
+        return true;
+      }
+    }
+    // Not this stack: it may be unmapped by another thread at any moment, so it is the kernel who reads.
+    return os::SafeRead(word, address, sizeof(*word)) == sizeof(*word);
+  }
+
+  // Readable in this walk: from the page that sp was in when this stack was entered.
+  uintptr_t low_, high_;
 };
 
 // Modules that this walk has met: each is looked up, and so checked to be the one that is loaded, once.
@@ -86,6 +132,14 @@ class MetModules {
 };
 
 }  // namespace
+
+void InitFrameWalker() {
+  main_thread_pointer = ThreadPointer();
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  main_stack_top = PageOf(here) + kPageBytes;
+  // main() may be called from a little above.
+  for (int page = 0; page < 16 && os::PageIsReadable(main_stack_top); page++) main_stack_top += kPageBytes;
+}
 
 WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
                        bool along_frame_pointers) {
@@ -147,7 +201,7 @@ WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frame
         walk.pc = pc + 1;
         walk.sp = sp;
         walk.fp = fp;
-        memory.EnterStack(sp);
+        memory.EnterInterrupted(sp);
         break;
       }
       case FrameRule::kNone:

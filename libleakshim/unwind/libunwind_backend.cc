@@ -28,6 +28,8 @@ struct Functions {
   int (*init_local)(void*, void*);
   int (*step)(void*);
   int (*get_register)(void*, int, uintptr_t*);
+  void (*flush_cache)(void*, uintptr_t, uintptr_t);
+  void** address_space;
   int* (*errno_location)();
 };
 constinit Functions libunwind{};
@@ -45,6 +47,21 @@ int PresentModule(int (*callback)(dl_phdr_info*, size_t, void*), void* data) {
   info.dlpi_phnum = static_cast<ElfW(Half)>(module->program_header_count);
   info.dlpi_adds = ModuleCount();
   return callback(&info, sizeof(info), data);
+}
+
+// libunwind keeps the rules of an address for ever, whatever is loaded there. What was stepped through last at each
+// place is remembered (places that share an entry cost a flush more, no more than that), and when another module is met
+// there, its cache is thrown away.
+constinit Atomic<ModuleId> last_at[256];
+
+void FlushIfReplaced(const Module& module) {
+  if (module.permanent) return;
+  Atomic<ModuleId>& last = last_at[(module.start >> 12) * 0x9e3779b97f4a7c15u >> 56];
+  // relaxed: whoever steps through the new module has seen it loaded, hence the old one unloaded; a walk of another
+  // thread through the old one cannot be under way.
+  if (last.load(std::memory_order_relaxed) == module.id) return;
+  libunwind.flush_cache(*libunwind.address_space, 0, 0);
+  last.store(module.id, std::memory_order_relaxed);
 }
 
 // libunwind's lock: the first word of its mutex holds the generation of the process that took it, so that a fork child
@@ -121,8 +138,11 @@ bool InitLibunwind() {
   libunwind.init_local = reinterpret_cast<int (*)(void*, void*)>(find("_ULx86_64_init_local"));
   libunwind.step = reinterpret_cast<int (*)(void*)>(find("_ULx86_64_step"));
   libunwind.get_register = reinterpret_cast<int (*)(void*, int, uintptr_t*)>(find("_ULx86_64_get_reg"));
+  libunwind.flush_cache = reinterpret_cast<void (*)(void*, uintptr_t, uintptr_t)>(find("_Ux86_64_flush_cache"));
+  libunwind.address_space = reinterpret_cast<void**>(find("_ULx86_64_local_addr_space"));
   bool complete = libunwind.get_context != nullptr && libunwind.init_local != nullptr && libunwind.step != nullptr &&
-                  libunwind.get_register != nullptr;
+                  libunwind.get_register != nullptr && libunwind.flush_cache != nullptr &&
+                  libunwind.address_space != nullptr;
   return complete && Redirect(object, "dl_iterate_phdr", reinterpret_cast<uintptr_t>(&PresentModule)) > 0 &&
          Redirect(object, "pthread_mutex_lock", reinterpret_cast<uintptr_t>(&LockMutex)) > 0 &&
          Redirect(object, "pthread_mutex_unlock", reinterpret_cast<uintptr_t>(&UnlockMutex)) > 0;
@@ -154,7 +174,10 @@ WalkResult WalkWithLibunwind(Frame* frames, uint32_t max_frames, uintptr_t own_s
       break;
     }
     const Module* module = stepping;
-    if (module == nullptr || pc < module->start || pc >= module->end) module = GetModule(FindModule(pc));
+    if (module == nullptr || pc < module->start || pc >= module->end) {
+      module = GetModule(FindModule(pc));
+      if (module != nullptr) FlushIfReplaced(*module);
+    }
     stepping = module;
     if (!own) frames[walk.depth++] = NativeFrame(pc, module == nullptr ? kNoModule : module->id);
     if (module == nullptr) {

@@ -39,9 +39,10 @@ constinit Atomic<ModuleId> jvm_module{kNoModule};
 constexpr size_t kBuckets = size_t{1} << 15;
 constinit Atomic<ModuleId> by_start[kBuckets];
 
-// Where the loader has no lock-free look-up: modules found by reading its list, at most this often.
-constexpr uint64_t kRescanNs = 1'000'000'000u;
-constinit Atomic<uint64_t> next_rescan_ns{0};
+// Where the loader has no lock-free look-up: its list is searched at most this often.
+constexpr uint64_t kSearchNs = 50'000'000u;
+constinit Atomic<uint64_t> next_search_ns{0};
+constexpr uintptr_t kMostModuleBytes = uintptr_t{4} << 30;
 
 size_t BucketOf(uintptr_t start) {
   return ((start >> 12) * 0x9e3779b97f4a7c15u) >> 49;
@@ -54,16 +55,41 @@ struct Identity {
   uintptr_t eh_frame_hdr;
 };
 
+// Whether `name` of the loader is what `path` was made of (PathOf): equal, or its end.
+bool IsNamed(const char* path, const char* name) {
+  if (name == nullptr || name[0] == 0 || path[0] == '[') return true;
+  while (name[0] == '.' && name[1] == '/') name += 2;
+  size_t path_length = strlen(path), length = strlen(name);
+  return length <= path_length && strcmp(path + path_length - length, name) == 0;
+}
+
 // Whether the object that is mapped now is the one that `module` describes. The object is in use (an address of it is
-// on the calling thread's stack), so its note can be read.
+// on the calling thread's stack), so its note and its name can be read.
 bool IsSame(const Module& module, const Identity& now) {
   if (module.start != now.start || module.end != now.end) return false;
-  if (module.build_id_bytes == 0) return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld);
+  if (module.permanent) return true;
+  if (module.build_id_bytes == 0) {
+    return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld) && IsNamed(module.path, now.object->l_name);
+  }
   return memcmp(reinterpret_cast<const void*>(module.build_id_note), module.build_id, module.build_id_bytes) == 0;
+}
+
+// The same where the loader is not asked: whether the file of `module` is there now, by what is read of it safely.
+bool IsStillThere(const Module& module) {
+  if (module.permanent) return true;
+  char found[sizeof(module.header)];
+  int64_t bytes = sizeof(found);
+  if (module.build_id_bytes != 0) {
+    bytes = module.build_id_bytes;
+    return os::SafeRead(found, module.build_id_note, module.build_id_bytes) == bytes &&
+           memcmp(found, module.build_id, module.build_id_bytes) == 0;
+  }
+  return os::SafeRead(found, module.start, sizeof(found)) == bytes && memcmp(found, module.header, sizeof(found)) == 0;
 }
 
 void ReadProgramHeaders(Module* module) {
   const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(module->start);
+  memcpy(module->header, header, sizeof(module->header));
   if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr))) return;
   const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(module->start + header->e_phoff);
   if (header->e_phoff + header->e_phnum * sizeof(ElfW(Phdr)) > 4096) return;  // not certainly mapped
@@ -113,15 +139,19 @@ const char* PathOf(const link_map* object) {
   return path;
 }
 
-bool IsJvm(const char* path) {
+const char* BaseName(const char* path) {
   const char* name = path;
-  for (; *path != 0; path++) {
-    if (*path == '/') name = path + 1;
+  for (const char* at = path; *at != 0; at++) {
+    if (*at == '/') name = at + 1;
   }
-  return strcmp(name, "libjvm.so") == 0;
+  return name;
 }
 
-ModuleId Record(const Identity& now, size_t bucket) {
+bool IsJvm(const char* path) {
+  return strcmp(BaseName(path), "libjvm.so") == 0;
+}
+
+ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
   auto* module = static_cast<Module*>(arena.Allocate(sizeof(Module)));
   if (module == nullptr) return kNoModule;
   *module = {};
@@ -130,6 +160,7 @@ ModuleId Record(const Identity& now, size_t bucket) {
   module->bias = now.object->l_addr;
   module->dynamic = reinterpret_cast<uintptr_t>(now.object->l_ld);
   module->eh_frame_hdr = now.eh_frame_hdr;
+  module->permanent = permanent;
   module->path = PathOf(now.object);
   if (module->path == nullptr) return kNoModule;
   ReadProgramHeaders(module);
@@ -153,7 +184,7 @@ ModuleId Record(const Identity& now, size_t bucket) {
   return module->id;
 }
 
-ModuleId Intern(const Identity& now) {
+ModuleId Intern(const Identity& now, bool permanent = false) {
   size_t bucket = BucketOf(now.start);
   // The latest of several at one address is the likeliest, and the only one that can be there now besides its equals.
   for (size_t probe = 0; probe < kBuckets; probe++) {
@@ -161,7 +192,7 @@ ModuleId Intern(const Identity& now) {
     if (id == kNoModule) break;
     if (IsSame(*modules[id].load(std::memory_order_acquire), now)) return id;
   }
-  return Record(now, bucket);
+  return Record(now, permanent, bucket);
 }
 
 // Range and tables of an object of the loader's list, from its program headers.
@@ -192,70 +223,111 @@ bool Describe(const link_map* object, Identity* found) {
   return true;
 }
 
-// Calls `visit` for each object of the loader's list, read without its lock: each entry is copied by a read that cannot
-// fault, and the walk is bounded.
+// Calls `visit` for each object of the loader's list, read without its lock, until it says true: each entry is copied by a
+// read that cannot fault, and the walk is bounded. Of an object nothing else may be read, unless the caller's stack or
+// its nature keeps it loaded.
 template <typename Visit>
 void ForEachLoaded(Visit visit) {
   const link_map* at = _r_debug.r_map;
   for (int i = 0; at != nullptr && i < 10'000; i++) {
     link_map object;
-    if (os::SafeRead(&object, reinterpret_cast<uintptr_t>(at), sizeof(object)) <
-        static_cast<int64_t>(offsetof(link_map, l_prev))) {
-      return;
-    }
-    visit(object);
+    constexpr int64_t kNeeded = offsetof(link_map, l_prev);
+    if (os::SafeRead(&object, reinterpret_cast<uintptr_t>(at), sizeof(object)) < kNeeded || visit(object)) return;
     at = object.l_next;
   }
 }
 
-void Rescan() {
-  ForEachLoaded([](const link_map& object) {
+// The object that `pc` lies in, which the caller's stack keeps loaded.
+ModuleId FindInList(uintptr_t pc) {
+  ModuleId id = kNoModule;
+  ForEachLoaded([&](const link_map& object) {
     Identity found;
-    if (Describe(&object, &found)) Intern(found);
+    bool near = pc >= object.l_addr && pc - object.l_addr < kMostModuleBytes;
+    if (!near || !Describe(&object, &found) || pc < found.start || pc >= found.end) return false;
+    id = Intern(found);
+    return true;
   });
+  return id;
 }
 
 ModuleId FindRecorded(uintptr_t pc) {
-  // Newest first: what came to an address last is what is there.
   for (uint32_t id = module_count.load(std::memory_order_acquire); id > 0; id--) {
     const Module* module = GetModule(static_cast<ModuleId>(id));
-    if (module != nullptr && pc >= module->start && pc < module->end) return static_cast<ModuleId>(id);
+    // Several may have been at this address, one after the other.
+    if (module != nullptr && pc >= module->start && pc < module->end && IsStillThere(*module)) return module->id;
   }
   return kNoModule;
 }
 
+bool FindObject(uintptr_t pc, Identity* identity) {
+  FoundObject found;
+  if (find_object(reinterpret_cast<void*>(pc), &found) != 0 || found.object == nullptr) return false;
+  *identity = {reinterpret_cast<uintptr_t>(found.map_start), reinterpret_cast<uintptr_t>(found.map_end), found.object,
+               reinterpret_cast<uintptr_t>(found.eh_frame_hdr)};
+  return true;
+}
+
+// Whether `object` is one of those that the dynamic section of `user` names.
+bool Needs(const link_map* user, const link_map* object) {
+  const char* names = os::ReadDynamicTables(user).strings;
+  if (names == nullptr || object->l_name == nullptr) return false;
+  for (const ElfW(Dyn)* entry = user->l_ld; entry->d_tag != DT_NULL; entry++) {
+    if (entry->d_tag != DT_NEEDED) continue;
+    if (strcmp(BaseName(names + entry->d_un.d_val), BaseName(object->l_name)) == 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
-void InitModuleMap() {
+void InitModuleMap(bool with_find_object) {
   int64_t length = os::ReadLink("/proc/self/exe", executable_path, sizeof(executable_path) - 1);
   if (length < 0) executable_path[0] = 0;
-  for (const link_map* object = _r_debug.r_map; object != nullptr && find_object == nullptr; object = object->l_next) {
+  find_object = nullptr;
+  for (const link_map* object = _r_debug.r_map; object != nullptr && find_object == nullptr && with_find_object;
+       object = object->l_next) {
     find_object =
         reinterpret_cast<FindObjectFunction>(os::FindSymbol(os::ReadDynamicTables(object), "_dl_find_object"));
   }
-  if (find_object == nullptr) Rescan();
+  // The program, and what it or something that it needs names as needed, is never unloaded. The list has an object
+  // behind the one that asked for it.
+  const link_map* stays[64];  // of more, the rest is checked each time like any other
+  size_t count = 0;
+  for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
+    bool permanent = object == _r_debug.r_map;
+    for (size_t i = 0; i < count && !permanent; i++) permanent = Needs(stays[i], object);
+    if (permanent && count < sizeof(stays) / sizeof(stays[0])) stays[count++] = object;
+    Identity found;
+    bool known = find_object != nullptr ? FindObject(reinterpret_cast<uintptr_t>(object->l_ld), &found)
+                                        : Describe(object, &found);
+    if (known) Intern(found, permanent);
+  }
 }
 
 ModuleId FindModule(uintptr_t pc) {
   if (find_object != nullptr) {
-    FoundObject found;
-    if (find_object(reinterpret_cast<void*>(pc), &found) != 0 || found.object == nullptr) return kNoModule;
-    return Intern({reinterpret_cast<uintptr_t>(found.map_start), reinterpret_cast<uintptr_t>(found.map_end),
-                   found.object, reinterpret_cast<uintptr_t>(found.eh_frame_hdr)});
+    Identity found;
+    return FindObject(pc, &found) ? Intern(found) : kNoModule;
   }
   ModuleId id = FindRecorded(pc);
   if (id != kNoModule) return id;
-  uint64_t now = os::MonotonicCoarseNs(), due = next_rescan_ns.load(std::memory_order_relaxed);
-  if (now < due || !next_rescan_ns.compare_exchange_strong(due, now + kRescanNs, std::memory_order_relaxed)) {
+  // The same pc again in code of no module (a JIT's) must not cost a look through the list each time.
+  uint64_t now = os::MonotonicCoarseNs(), due = next_search_ns.load(std::memory_order_relaxed);
+  if (now < due || !next_search_ns.compare_exchange_strong(due, now + kSearchNs, std::memory_order_relaxed)) {
     return kNoModule;
   }
-  Rescan();
-  return FindRecorded(pc);
+  return FindInList(pc);
 }
 
-void RecordLoadedModules() {
-  if (find_object == nullptr) return Rescan();
-  ForEachLoaded([](const link_map& object) { FindModule(reinterpret_cast<uintptr_t>(object.l_ld)); });
+void LookForJvm() {
+  ForEachLoaded([](const link_map& object) {
+    char name[512];
+    int64_t bytes = os::SafeRead(name, reinterpret_cast<uintptr_t>(object.l_name), sizeof(name) - 1);
+    if (bytes <= 0) return false;
+    name[bytes] = 0;
+    // A JVM is never unloaded.
+    return IsJvm(name) && FindModule(reinterpret_cast<uintptr_t>(object.l_ld)) != kNoModule;
+  });
 }
 
 ModuleId JvmModule() {

@@ -19,22 +19,28 @@ struct Module {
   uint8_t build_id[20];    // GNU build id, zero-padded
   uint8_t build_id_bytes;  // 0: none
   ModuleId id;
+  bool permanent;             // loaded at the start: what is at its place is always it
   uintptr_t build_id_note;    // where the build id stands in memory while the file is mapped
   uintptr_t dynamic;          // address of the dynamic section, 0: none
   uintptr_t eh_frame_hdr;     // address of .eh_frame_hdr, 0: none
   uintptr_t program_headers;  // address of the program headers, and their number
   uint32_t program_header_count;
+  unsigned char header[64];  // the first bytes of the file
 };
 
-// Records every object that is loaded now. Context: the constructor, once.
-void InitModuleMap();
+// Records every object that is loaded now: these are never unloaded. `with_find_object` false: as on a glibc before
+// 2.35 (for tests). Context: the constructor, once.
+void InitModuleMap(bool with_find_object = true);
 
 // The module that `pc` belongs to now, or kNoModule. A module never seen before is recorded on the spot.
-// Context: hooks; no lock, no loader call but _dl_find_object (glibc >= 2.35), which takes none.
+// Context: hooks; no lock, no loader call but _dl_find_object (glibc >= 2.35), which takes none; before 2.35 system
+// calls that only read, for modules that were loaded after the start. `pc` is on the calling thread's stack or in code
+// that it keeps loaded otherwise.
 ModuleId FindModule(uintptr_t pc);
 
-// Records every object that is loaded now. Context: hooks; as FindModule(), and system calls for each object.
-void RecordLoadedModules();
+// Records the JVM, if one is loaded, without a frame in it. Context: hooks; as FindModule(), and two system calls for each
+// object.
+void LookForJvm();
 
 // The first module met that is a JVM (libjvm.so), or kNoModule.
 ModuleId JvmModule();

@@ -11,6 +11,7 @@ constinit OwnCode own_code{};
 }  // namespace
 
 UnwindMethod InitUnwinder(UnwindMethod wanted) {
+  InitFrameWalker();
   if (wanted == UnwindMethod::kLibunwind && !InitLibunwind()) return UnwindMethod::kCfi;
   return wanted;
 }

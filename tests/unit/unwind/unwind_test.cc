@@ -115,6 +115,85 @@ TEST(ModuleMapTest, TheSameFileAtTheSameAddressIsTheSameModule) {
   EXPECT_LE(ModuleCount(), before + 1);
 }
 
+TEST(ModuleMapTest, FilesWithoutABuildIdAreToldApartByTheirNames) {
+  Init();
+  for (const char* path : {PLUGIN_NAMELESS_ONE, PLUGIN_NAMELESS_TWO, PLUGIN_NAMELESS_ONE}) {
+    void* plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(plugin, nullptr) << dlerror();
+    const Module* module = GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(plugin, "plugin_number"))));
+    ASSERT_NE(module, nullptr);
+    EXPECT_EQ(module->build_id_bytes, 0);
+    EXPECT_STREQ(module->path, path);
+    dlclose(plugin);
+  }
+}
+
+// A glibc before 2.35: no _dl_find_object.
+class ModuleListTest : public testing::Test {
+ protected:
+  ModuleListTest() {
+    Init();
+    InitModuleMap(false);
+  }
+  ~ModuleListTest() override { InitModuleMap(true); }
+
+  // What was not found is looked for again a little later.
+  static ModuleId FindSoon(uintptr_t pc) {
+    ModuleId found = FindModule(pc);
+    for (int tries = 0; found == kNoModule && tries < 100; tries++) {
+      usleep(10'000);
+      found = FindModule(pc);
+    }
+    return found;
+  }
+};
+
+TEST_F(ModuleListTest, AModuleIsNeverTakenForTheOneThatWasThereBefore) {
+  int met_again = 0;
+  uintptr_t last_start = 0;
+  for (int round = 0; round < 6; round++) {
+    bool first = round % 2 == 0;
+    void* plugin = dlopen(first ? PLUGIN_ONE : PLUGIN_TWO, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(plugin, nullptr) << dlerror();
+    auto pc = reinterpret_cast<uintptr_t>(dlsym(plugin, "plugin_number"));
+    const char* name = first ? "plugin_one" : "plugin_two";
+    ModuleId at_once = FindModule(pc), soon = FindSoon(pc);
+    ASSERT_NE(soon, kNoModule);
+    EXPECT_TRUE(at_once == kNoModule || at_once == soon);
+    EXPECT_NE(strstr(GetModule(soon)->path, name), nullptr) << GetModule(soon)->path;
+    if (GetModule(soon)->start == last_start) met_again++;
+    last_start = GetModule(soon)->start;
+    dlclose(plugin);
+    EXPECT_EQ(FindModule(pc), kNoModule);
+  }
+  EXPECT_GT(met_again, 0) << "the two never lay at one address: nothing was tested";
+}
+
+TEST_F(ModuleListTest, StacksThroughLibrariesAreWhole) {
+  Walked walked;
+  std::thread([&] { walked = Walk(UnwindMethod::kCfi); }).join();
+  EXPECT_EQ(walked.end, StackEnd::kOutermost);
+  EXPECT_EQ(Walk(UnwindMethod::kCfi).end, StackEnd::kOutermost);
+}
+
+TEST_F(ModuleListTest, ModulesThatComeAndGoMeanwhileDoNoHarm) {
+  std::atomic<bool> stop{false};
+  std::thread loader([&] {
+    while (!stop) {
+      for (const char* path : {PLUGIN_ONE, PLUGIN_TWO}) dlclose(dlopen(path, RTLD_NOW | RTLD_LOCAL));
+    }
+  });
+  // Code of no module makes each search go through the whole list.
+  int on_the_stack;
+  for (int i = 0; i < 20; i++) {
+    usleep(51'000);
+    EXPECT_EQ(FindModule(reinterpret_cast<uintptr_t>(&on_the_stack)), kNoModule);
+    EXPECT_EQ(Walk(UnwindMethod::kCfi).end, StackEnd::kOutermost);
+  }
+  stop = true;
+  loader.join();
+}
+
 Walked deepest;
 UnwindMethod current_method;  // for functions that are not tests
 
@@ -296,6 +375,7 @@ TEST(AgreementTest, OrdinaryCallbacksAllocaThreadsAndExceptions) {
 }
 
 TEST(AgreementTest, SignalHandlersOnBothStacks) {
+  Init();
   static unsigned char small_stack[16 << 10];
   stack_t stack{};
   stack.ss_sp = small_stack;
@@ -356,6 +436,7 @@ TEST(AgreementTest, EveryInstructionOfACallIsWalkedThroughWhole) {
 #endif
 
 TEST(AgreementTest, FibersAndSmallThreadsAreWalkedToTheirEnd) {
+  Init();
   static StackEnd end_of_thread;
   for (volatile size_t round = 0; round < 20;) {
     size_t i = round;
@@ -392,16 +473,20 @@ TEST(AgreementTest, FibersAndSmallThreadsAreWalkedToTheirEnd) {
 TEST(FrameWalkerTest, NoStackImageMakesItFault) {
   Init();
   std::mt19937_64 random(1);
-  // A stack whose end is an unmapped page, full of return addresses, stack addresses and noise.
+  // A stack with an unmapped page in it and one at its end, full of return addresses, stack addresses and noise.
   constexpr size_t kBytes = 8 * 4096;
   auto* memory = static_cast<unsigned char*>(
       mmap(nullptr, kBytes + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   munmap(memory + kBytes, 4096);
+  constexpr size_t kHole = 5 * 4096;
+  munmap(memory + kHole, 4096);
   auto base = reinterpret_cast<uintptr_t>(memory);
   const uintptr_t code[] = {reinterpret_cast<uintptr_t>(&unwind_test_recurse), reinterpret_cast<uintptr_t>(&qsort),
                             reinterpret_cast<uintptr_t>(&malloc), reinterpret_cast<uintptr_t>(&dlopen)};
   for (int i = 0; i < 20'000; i++) {
-    for (size_t at = 0; at < kBytes; at += 8) {
+    // A part of it is new each time.
+    for (size_t at = random() % 64 * 8; at < kBytes; at += 8 + (i < 10 ? 0 : random() % 64 * 8)) {
+      if (at / 4096 == kHole / 4096) continue;
       uint64_t dice = random(), word = dice;
       if (dice % 4 < 2) word = code[dice / 4 % 4] + dice / 16 % 4000;
       if (dice % 4 == 2) word = base + dice / 4 % kBytes;
@@ -415,6 +500,207 @@ TEST(FrameWalkerTest, NoStackImageMakesItFault) {
     ASSERT_LE(walk.depth, 128u);
   }
   munmap(memory, kBytes);
+}
+
+TEST(FrameWalkerTest, AFibersStackThatWasUnmappedIsNotTrusted) {
+  Init();
+  constexpr size_t kPages = 16, kPage = 4096;
+  auto* memory = static_cast<unsigned char*>(
+      mmap(nullptr, kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  auto base = reinterpret_cast<uintptr_t>(memory);
+  WalkStart start{reinterpret_cast<uintptr_t>(&unwind_test_recurse) + 20, base + 64, base + 10 * kPage, 0};
+  // A chain of one frame, whose caller is in no module.
+  const uintptr_t frame[2] = {0, 16};
+  memcpy(memory + 10 * kPage, frame, sizeof(frame));
+  Frame frames[16];
+  WalkResult walk = WalkByRules(start, frames, 16, {}, true);
+  EXPECT_EQ(walk.depth, 2u);
+  EXPECT_EQ(walk.end, StackEnd::kUnknownCode);
+  // A smaller stack at the same place.
+  munmap(memory + 4 * kPage, 12 * kPage);
+  walk = WalkByRules(start, frames, 16, {}, true);
+  EXPECT_EQ(walk.depth, 1u);
+  EXPECT_EQ(walk.end, StackEnd::kTruncated);
+  munmap(memory, 4 * kPage);
+  EXPECT_EQ(WalkByRules(start, frames, 16, {}, true).depth, 1u);
+}
+
+TEST(FrameWalkerTest, AStackWithoutMemoryIsNotRead) {
+  Init();
+  // A signal that comes because the stack is at its end: the frame below the handler's has no memory.
+  constexpr size_t kPage = 4096;
+  auto* memory =
+      static_cast<unsigned char*>(mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  auto base = reinterpret_cast<uintptr_t>(memory);
+  munmap(memory + kPage, kPage);
+  for (uintptr_t sp : {base + kPage, base + kPage + 8, base + kPage - 8}) {
+    for (bool along : {false, true}) {
+      WalkStart start{reinterpret_cast<uintptr_t>(&unwind_test_recurse) + 20, sp, sp + 16, 0};
+      Frame frames[16];
+      EXPECT_EQ(WalkByRules(start, frames, 16, {}, along).end, StackEnd::kTruncated);
+    }
+  }
+  munmap(memory, kPage);
+}
+
+// A module made of bytes: 256 bytes of code, .eh_frame_hdr with one pair, .eh_frame with a CIE and an FDE.
+class MadeModule {
+ public:
+  struct Form {
+    uint8_t version = 1;
+    std::string augmentation = "zR";
+    std::vector<uint8_t> augmentation_data = {0x1b};
+    uint8_t pointer_encoding = 0x1b;
+    bool sorted_table = true;
+  };
+
+  explicit MadeModule(const Form& form) {
+    Pad(kCodeBytes);
+    size_t header = bytes_.size();
+    Bytes({1, 0x1b, static_cast<uint8_t>(form.sorted_table ? 0x03 : 0xff),
+           static_cast<uint8_t>(form.sorted_table ? 0x3b : 0xff)});
+    size_t frame_pointer = bytes_.size();
+    Word32(0);
+    size_t pair = bytes_.size() + 4;
+    if (form.sorted_table) {
+      for (uint32_t word : {1u, 0u, 0u}) Word32(word);
+    }
+    Set32(frame_pointer, bytes_.size() - frame_pointer);
+    // The CIE: CFA = rsp + 8, return address at CFA - 8.
+    size_t cie = bytes_.size();
+    Word32(0);
+    Word32(0);
+    Bytes({form.version});
+    for (char letter : form.augmentation) Bytes({static_cast<uint8_t>(letter)});
+    Bytes({0});
+    if (form.version == 4) Bytes({8, 0});
+    if (form.augmentation == "eh") Pad(8);
+    Bytes({1, 0x78, 16});
+    if (form.augmentation[0] == 'z') {
+      Bytes({static_cast<uint8_t>(form.augmentation_data.size())});
+      for (uint8_t byte : form.augmentation_data) Bytes({byte});
+    }
+    Bytes({0x0c, 7, 8, 0x90, 1});
+    Set32(cie, bytes_.size() - cie - 4);
+    // The FDE: for the whole code, after one byte "push rbp".
+    size_t fde = bytes_.size();
+    Word32(0);
+    Word32(static_cast<uint32_t>(bytes_.size() - cie));
+    size_t begin = bytes_.size();
+    Pad(form.pointer_encoding == 0 ? 16 : 8);
+    if (form.augmentation[0] == 'z') Bytes({0});
+    Bytes({0x41, 0x0e, 16, 0x86, 2});
+    Set32(fde, bytes_.size() - fde - 4);
+    Word32(0);
+    if (form.sorted_table) {
+      Set32(pair, 0 - header);
+      Set32(pair + 4, fde - header);
+    }
+    auto start = reinterpret_cast<uintptr_t>(bytes_.data());
+    if (form.pointer_encoding == 0) {
+      uint64_t range[2] = {start, kCodeBytes};
+      memcpy(bytes_.data() + begin, range, sizeof(range));
+    } else {
+      Set32(begin, 0 - begin);
+      Set32(begin + 4, kCodeBytes);
+    }
+    module_.start = start;
+    module_.end = start + bytes_.size();
+    module_.eh_frame_hdr = start + header;
+  }
+
+  FrameRule RuleAt(size_t offset) const { return ComputeFrameRule(module_, module_.start + offset + 1); }
+
+  static constexpr size_t kCodeBytes = 256;
+
+ private:
+  void Bytes(std::initializer_list<uint8_t> bytes) { bytes_.insert(bytes_.end(), bytes); }
+  void Pad(size_t count) { bytes_.resize(bytes_.size() + count); }
+  void Word32(uint32_t word) {
+    Pad(4);
+    memcpy(bytes_.data() + bytes_.size() - 4, &word, 4);
+  }
+  void Set32(size_t at, size_t value) {
+    auto word = static_cast<uint32_t>(value);
+    memcpy(bytes_.data() + at, &word, 4);
+  }
+
+  std::vector<unsigned char> bytes_ = [] {
+    std::vector<unsigned char> bytes;
+    bytes.reserve(1024);  // addresses in it must not change
+    return bytes;
+  }();
+  Module module_{};
+};
+
+TEST(FrameRulesTest, EveryFormOfTheTablesIsRead) {
+  const MadeModule::Form forms[] = {
+      {},
+      {.version = 3},
+      {.version = 4},
+      {.augmentation = "", .pointer_encoding = 0},
+      {.augmentation = "eh", .pointer_encoding = 0},
+      {.augmentation_data = {0}, .pointer_encoding = 0},
+      {.augmentation = "zPLR", .augmentation_data = {0x9b, 1, 2, 3, 4, 0x1b, 0x1b}},
+      {.augmentation = "zPLR", .augmentation_data = {0xff, 0x1b, 0x1b}},
+      {.augmentation = "zRP", .augmentation_data = {0x1b, 0x00, 1, 2, 3, 4, 5, 6, 7, 8}},
+      {.sorted_table = false},
+      {.version = 3, .augmentation_data = {0}, .pointer_encoding = 0, .sorted_table = false},
+  };
+  for (const MadeModule::Form& form : forms) {
+    MadeModule module(form);
+    std::string what = form.augmentation + " version " + std::to_string(form.version);
+    EXPECT_EQ(module.RuleAt(0), FrameRule::Step(FrameRule::kFromRsp, 8, {}, {})) << what;
+    EXPECT_EQ(module.RuleAt(1), FrameRule::Step(FrameRule::kFromRsp, 16, {true, -2}, {})) << what;
+    EXPECT_EQ(module.RuleAt(255), FrameRule::Step(FrameRule::kFromRsp, 16, {true, -2}, {})) << what;
+    EXPECT_EQ(module.RuleAt(256).kind(), FrameRule::kUnusable) << what;
+  }
+  MadeModule signal_frame({.augmentation = "zRS"});
+  EXPECT_EQ(signal_frame.RuleAt(9).kind(), FrameRule::kSignal);
+  const MadeModule::Form unknown[] = {{.version = 2},
+                                      {.augmentation = "zRX"},
+                                      {.augmentation = "q", .pointer_encoding = 0},
+                                      {.augmentation_data = {0x9b}},   // the place of a pointer
+                                      {.augmentation_data = {0x3b}}};  // relative to data: not in .eh_frame
+  for (const MadeModule::Form& form : unknown) EXPECT_EQ(MadeModule(form).RuleAt(1).kind(), FrameRule::kUnusable);
+}
+
+TEST(FrameRulesTest, DamagedTablesAreHarmless) {
+  Init();
+  const Module* original = GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(RTLD_DEFAULT, "_Unwind_Resume"))));
+  ASSERT_NE(original, nullptr);
+  size_t bytes = original->end - original->start;
+  // A copy of the whole module, of exactly its size: what is read outside of it is seen by the sanitizer.
+  std::vector<unsigned char> image(bytes);
+  for (size_t page = 0; page < bytes; page += 4096) {
+    os::SafeRead(image.data() + page, original->start + page, std::min<size_t>(4096, bytes - page));
+  }
+  Module copy = *original;
+  copy.start = reinterpret_cast<uintptr_t>(image.data());
+  copy.end = copy.start + bytes;
+  copy.eh_frame_hdr = copy.start + (original->eh_frame_hdr - original->start);
+  copy.program_headers = 0;
+  size_t tables = original->eh_frame_hdr - original->start;
+  size_t table_bytes = std::min<size_t>(bytes - tables, 24 << 10);
+  std::mt19937_64 random(2);
+  int understood = 0;
+  for (int round = 0; round < 3000; round++) {
+    std::vector<std::pair<size_t, unsigned char>> undo;
+    for (uint64_t changes = 1 + random() % 200; changes > 0; changes--) {
+      // The header more often than its share.
+      size_t at = tables + (random() % 16 == 0 ? random() % 16 : random() % table_bytes);
+      undo.emplace_back(at, image[at]);
+      image[at] = static_cast<unsigned char>(random() % 3 == 0 ? 0xff : random());
+    }
+    for (int i = 0; i < 20; i++) {
+      FrameRule rule = ComputeFrameRule(copy, copy.start + random() % bytes);
+      if (rule.kind() == FrameRule::kStep) understood++;
+    }
+    for (; !undo.empty(); undo.pop_back()) image[undo.back().first] = undo.back().second;
+  }
+  EXPECT_GT(understood, 100);
 }
 
 TEST(FrameRulesTest, ThreadsThatMeetTheSameAddressesAgree) {
