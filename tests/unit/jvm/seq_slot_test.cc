@@ -1,0 +1,51 @@
+#include "jvm/seq_slot.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+namespace leakshim {
+namespace {
+
+TEST(SeqSlotTest, IsEmptyUntilWritten) {
+  SeqSlot<3> slot;
+  uint64_t words[3];
+  EXPECT_FALSE(slot.Read(words));
+  slot.Write({1, 2, 3});
+  ASSERT_TRUE(slot.Read(words));
+  EXPECT_EQ(words[0], 1u);
+  EXPECT_EQ(words[2], 3u);
+}
+
+// Each write holds one number in all words: a reader that sees two numbers has read two halves.
+TEST(SeqSlotTest, ReadersNeverSeeTwoHalves) {
+  SeqSlot<5> slot;
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> torn{0}, seen{0};
+  std::vector<std::thread> threads;
+  for (uint64_t id = 1; id <= 2; id++) {
+    threads.emplace_back([&, id] {
+      for (uint64_t i = 0; i < 200'000; i++) {
+        uint64_t number = id << 32 | i;
+        slot.Write({number, number, number, number, number});
+      }
+      stop = true;
+    });
+  }
+  threads.emplace_back([&] {
+    while (!stop) {
+      uint64_t words[5];
+      if (!slot.Read(words)) continue;
+      seen++;
+      for (uint64_t word : words) torn += word != words[0];
+    }
+  });
+  for (auto& thread : threads) thread.join();
+  uint64_t words[5];
+  EXPECT_TRUE(slot.Read(words));
+  EXPECT_EQ(torn, 0u);
+}
+
+}  // namespace
+}  // namespace leakshim
