@@ -24,9 +24,6 @@
 #include "unwind/module_map.h"
 #include "unwind/unwinder.h"
 
-// The program's `malloc` as every object sees it: ours, unless somebody got in front.
-extern "C" void* malloc(size_t);
-
 // Bounds of this object as the linker lays it out.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
 extern "C" __attribute__((visibility("hidden"))) const char _end[];
@@ -74,10 +71,11 @@ void Disarm() {
 }
 
 // The object that the loader finds `malloc` in, when that is not this library; nullptr when it is. Asked of each
-// object's own tables: dlsym would tell what the caller sees.
+// object's own tables, in the loader's order: dlsym would tell what the caller sees, and the address of `malloc` lies
+// in the program's own PLT where a program at a fixed address takes it.
 const char* ObjectOfForeignMalloc() {
   for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
-    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") != reinterpret_cast<uintptr_t>(&malloc)) continue;
+    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") == 0) continue;
     if (object->l_ld == _DYNAMIC) return nullptr;
     return object->l_name[0] != 0 ? object->l_name : "the program itself";
   }
@@ -146,7 +144,7 @@ void OnLoad(int, char**, char** environment) {
         "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8); using our own unwinder");
   }
   InitJavaFrames(options.prof_java);
-  capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(&malloc));
+  capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(__ehdr_start));
   capture_config.lg_sample = static_cast<uint8_t>(options.lg_prof_sample);
   capture_config.accum = options.prof_accum;
   capture_config.seed = options.prof_seed.random ? 0 : options.prof_seed.value + 1;

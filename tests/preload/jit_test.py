@@ -2,14 +2,15 @@
 
 import os
 import re
+import shutil
 
 import harness
 
 ROWS, INDEX = "JS:*make_rows /srv/rules.js:12:3", "JS:~(anonymous) /srv/rules.js:40"
 
 
-def run(*arguments):
-    done = harness.run([harness.program("jit"), *arguments], conf="lg_prof_sample:0,prof_final:false")
+def run(*arguments, program="jit"):
+    done = harness.run([harness.program(program), *arguments], conf="lg_prof_sample:0,prof_final:false")
     assert done.status == 0 and done.stderr == "", done
     code = re.search(r"^code (\w+) (\w+) (\w+) (\w+)$", done.stdout, re.M).groups()
     dump = re.search(r"^dump (.*)$", done.stdout, re.M).group(1)
@@ -63,6 +64,12 @@ def a_map_of_this_machine_or_beside_the_dump_will_do_later():
     check_named(dump)
 
 
+def a_program_that_takes_mallocs_address_at_a_fixed_one_is_seen_as_well():
+    dump, code, name = run("map", program="jit_fixed")
+    os.unlink(f"/tmp/{name}")
+    check_named(dump)  # the leaf is our malloc, not the program's PLT: it is hidden
+
+
 def a_map_that_is_not_the_processs_own_is_not_read():
     if os.geteuid() != 0:
         return  # only root can give a file away
@@ -73,6 +80,27 @@ def a_map_that_is_not_the_processs_own_is_not_read():
         assert not [row for row in rows_of(dump) if row.startswith("JS:")], rows_of(dump)
     finally:
         os.unlink(f"/tmp/{name}")
+
+
+def node_names_its_functions():
+    node = shutil.which("node")
+    if node is None:
+        return  # the program above is node's stand-in where there is none
+    script = """
+        function leakHere(list, size) { list.push(Buffer.allocUnsafeSlow(size)); }
+        function fill() { const list = []; for (let i = 0; i < 20000; i++) leakHere(list, 3000 + i % 8); return list; }
+        const kept = fill(); process.stdout.write(String(kept.length));
+    """
+    done = harness.run([node, "--perf-basic-prof", "-e", script], timeout=120,
+                       conf="lg_prof_sample:12,lg_prof_interval:24,prof_unwind:libunwind")
+    assert done.status == 0 and done.stdout == "20000" and done.stderr == "", done
+    names = set()
+    for path in done.dumps:
+        names |= {symbol for module, _, symbol in harness.Dump(path).pcs.values() if module == 0 and symbol}
+        pid = re.search(r"\.(\d+)\.\d+\.\w+\.heap$", path).group(1)
+        if os.path.exists(f"/tmp/perf-{pid}.map"):
+            os.unlink(f"/tmp/perf-{pid}.map")
+    assert [name for name in names if name.startswith("JS:")], (done.dumps, names)
 
 
 if __name__ == "__main__":
