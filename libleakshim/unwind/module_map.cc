@@ -32,6 +32,9 @@ constinit char executable_path[1024] = {};
 constinit Atomic<const Module*> modules[size_t{kMaxModules} + 1];
 constinit Atomic<uint32_t> module_count{0};
 
+// Where the program lies, 0: not asked yet.
+constinit Atomic<uintptr_t> program_start{0}, program_end{0};
+
 // The first module that is a JVM.
 constinit Atomic<ModuleId> jvm_module{kNoModule};
 
@@ -259,9 +262,45 @@ ModuleId FindRecorded(uintptr_t pc) {
   return kNoModule;
 }
 
+// The program's whole range, from its program headers, which the kernel tells where they are. Only the program itself,
+// linked for a fixed address, may have gaps between its segments (node's are 16 MB); libraries are mapped as one.
+bool FindProgram(uintptr_t* start, uintptr_t* end) {
+  uintptr_t known = program_end.load(std::memory_order_acquire);
+  if (known == 0) {
+    ElfW(auxv_t) vector[40];
+    int64_t bytes = os::ReadFile("/proc/self/auxv", vector, sizeof(vector));
+    uintptr_t headers = 0, count = 0, low = ~uintptr_t{0};
+    for (size_t i = 0; static_cast<int64_t>((i + 1) * sizeof(vector[0])) <= bytes; i++) {
+      if (vector[i].a_type == AT_PHDR) headers = vector[i].a_un.a_val;
+      if (vector[i].a_type == AT_PHNUM) count = vector[i].a_un.a_val;
+    }
+    for (uintptr_t i = 0; headers != 0 && i < count; i++) {
+      const auto& segment = reinterpret_cast<const ElfW(Phdr)*>(headers)[i];
+      if (segment.p_type != PT_LOAD) continue;
+      if (segment.p_vaddr < low) low = segment.p_vaddr;
+      if (segment.p_vaddr + segment.p_memsz > known) known = segment.p_vaddr + segment.p_memsz;
+    }
+    if (known == 0) return false;
+    // release: pairs with the acquire above; who sees the end sees the start.
+    program_start.store(low & ~uintptr_t{4095}, std::memory_order_relaxed);
+    program_end.store(known, std::memory_order_release);
+  }
+  *start = program_start.load(std::memory_order_relaxed);
+  *end = known;
+  return true;
+}
+
 bool FindObject(uintptr_t pc, Identity* identity) {
   FoundObject found;
   if (find_object(reinterpret_cast<void*>(pc), &found) != 0 || found.object == nullptr) return false;
+  auto tables = reinterpret_cast<uintptr_t>(found.eh_frame_hdr), start = reinterpret_cast<uintptr_t>(found.map_start);
+  auto end = reinterpret_cast<uintptr_t>(found.map_end);
+  // The loader tells of one segment where there are gaps.
+  bool in_parts = tables != 0 && (tables < start || tables >= end) && found.object->l_addr == 0;
+  if (in_parts && FindProgram(&start, &end)) {
+    *identity = {start, end, found.object, tables};
+    return true;
+  }
   *identity = {reinterpret_cast<uintptr_t>(found.map_start), reinterpret_cast<uintptr_t>(found.map_end), found.object,
                reinterpret_cast<uintptr_t>(found.eh_frame_hdr)};
   return true;
