@@ -5,12 +5,25 @@
 // Compiled without loop-to-call transformation, which would turn each body into a call of itself.
 
 #include <cstddef>
+#include <cstdint>
 
 extern "C" {
 
 void* memcpy(void* __restrict destination, const void* __restrict source, size_t bytes) {
-  void* d = destination;
-  asm volatile("rep movsb" : "+D"(d), "+S"(source), "+c"(bytes) : : "memory");
+  auto* d = static_cast<unsigned char*>(destination);
+  const auto* s = static_cast<const unsigned char*>(source);
+  // The string instruction takes longer to start than a few words take to copy.
+  constexpr size_t kShort = 128;
+  if (bytes > kShort) {
+    asm volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(bytes) : : "memory");
+    return destination;
+  }
+  for (; bytes >= 8; bytes -= 8, d += 8, s += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, s, 8);
+    __builtin_memcpy(d, &word, 8);
+  }
+  while (bytes-- > 0) *d++ = *s++;
   return destination;
 }
 
@@ -31,7 +44,14 @@ void* memmove(void* destination, const void* source, size_t bytes) {
 int memcmp(const void* a, const void* b, size_t bytes) {
   const auto* left = static_cast<const unsigned char*>(a);
   const auto* right = static_cast<const unsigned char*>(b);
-  for (size_t i = 0; i < bytes; i++) {
+  size_t i = 0;
+  for (; bytes - i >= 8; i += 8) {
+    uint64_t a_word, b_word;
+    __builtin_memcpy(&a_word, left + i, 8);
+    __builtin_memcpy(&b_word, right + i, 8);
+    if (a_word != b_word) break;
+  }
+  for (; i < bytes; i++) {
     if (left[i] != right[i]) return left[i] - right[i];
   }
   return 0;

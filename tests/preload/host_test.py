@@ -1,6 +1,7 @@
 """The host does not notice: what it waits for, closes, blocks and becomes is as it was without us."""
 
 import os
+import re
 import subprocess
 import time
 
@@ -109,6 +110,15 @@ def a_pid_namespace_gives_two_processes_the_same_name():
     assert len({harness.Dump(path).about["start_time"] for path in dumps}) == 3
 
 
+def a_program_in_parts_has_whole_stacks():
+    run = harness.run([harness.program("apart")], conf="lg_prof_sample:0")
+    assert run.status == 0 and run.stderr == "", run
+    dump = harness.Dump(run.dumps[-1])
+    assert dump.books["truncated_stacks"] == 0, dump.books
+    rows = harness.rows_of(harness.leakprof("--text", "--show_bytes", run.dumps[-1]).stdout)
+    assert rows["allocate_apart"][0] == 500_000 and rows["main"][1] == 500_000, rows
+
+
 if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
         waitpid_meets_the_hosts_children_alone, a_single_threaded_host_may_unshare,
@@ -116,4 +126,4 @@ if __name__ == "__main__":
         signals_reach_the_host_and_no_task, a_closed_pipe_is_closed_for_its_reader, errno_is_left_alone,
         edge_cases_are_those_of_the_next_allocator, blocks_from_before_our_constructor_stay_valid,
         another_allocator_in_front_is_told_in_one_line, a_helper_that_samples_nothing_leaves_nothing,
-        a_pid_namespace_gives_two_processes_the_same_name)})
+        a_pid_namespace_gives_two_processes_the_same_name, a_program_in_parts_has_whole_stacks)})
