@@ -18,18 +18,26 @@ namespace leakshim::vm {
 
 inline constexpr uintptr_t kPageBytes = 4096;
 inline constexpr uintptr_t kUserEnd = uintptr_t{1} << 47;
-inline constexpr size_t kProvenPages = 1024;
 
-// By page number: the page last found readable. relaxed: each word stands for itself.
-extern constinit Atomic<uintptr_t> proven_pages[kProvenPages] LEAKSHIM_HIDDEN;
+// Pages found readable, by number, the last two of each set. relaxed: each word stands for itself.
+inline constexpr unsigned kProvenBits = 11;
+struct ProvenPages {
+  Atomic<uintptr_t> latest, before;
+};
+extern constinit ProvenPages proven_pages[1u << kProvenBits] LEAKSHIM_HIDDEN;
+
+inline ProvenPages& ProvenPagesFor(uintptr_t page) {
+  return proven_pages[page * 0x9e3779b97f4a7c15u >> (64 - kProvenBits)];
+}
 
 bool IsReadableSlow(uintptr_t address);
 
 // Whether the page of `address` can be read.
 inline bool IsReadable(uintptr_t address) {
   uintptr_t page = address / kPageBytes;
-  if (proven_pages[page % kProvenPages].load(std::memory_order_relaxed) == page) return true;
-  return IsReadableSlow(address);
+  const ProvenPages& proven = ProvenPagesFor(page);
+  return proven.latest.load(std::memory_order_relaxed) == page ||
+         proven.before.load(std::memory_order_relaxed) == page || IsReadableSlow(address);
 }
 
 // Whether all of [address, address + bytes) can be read, for `bytes` of at most a page.
