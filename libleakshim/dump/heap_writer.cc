@@ -333,6 +333,9 @@ class HeapWriter {
   void WriteJavaStatus() {
     JavaStatus java = ReadJavaStatus();
     if (!java.jvm_found) return;
+    // The JVM's own counters tell more, where it keeps them.
+    bool has_counters = context_.facts != nullptr && context_.facts->has_jvm;
+    if (!has_counters && java.version[0] != 0) WriteText("about.jvm", java.version);
     AppendKey(out_, "about.java_frames");
     if (java.on) {
       out_.Append("on\n");

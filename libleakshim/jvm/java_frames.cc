@@ -30,6 +30,7 @@ constinit vm::VmStructs structs;
 constinit vm::CodeCache code;
 constinit const Module* libjvm = nullptr;
 constinit char off_reason[160] = {};
+constinit char vm_version[64] = {};
 
 // Walks while kTrying that did not reach the end. After so many without one that did, the layout is not what we think.
 constexpr uint32_t kMostFailures = 16;
@@ -49,12 +50,23 @@ void SwitchOff(const char* reason) {
   phase.store(Phase::kOff, std::memory_order_release);
 }
 
+void CopyVersion() {
+  uintptr_t text;
+  if (!vm::Read(static_cast<uintptr_t>(structs.vm_release), &text)) return;
+  for (size_t i = 0; i + 1 < sizeof(vm_version) && vm::IsReadable(text + i); i++) {
+    char c = *reinterpret_cast<const char*>(text + i);
+    if (c < ' ' || c > '~') return;
+    vm_version[i] = c;
+  }
+}
+
 // Reads what can be read by now. Only the thread that took the phase to kReading.
 Phase ReadTables() {
   libjvm = GetModule(JvmModule());
   TextBuffer reason(off_reason, sizeof(off_reason) - 1);
   switch (vm::ReadVmStructs(*libjvm, &structs, &reason)) {
     case vm::ReadResult::kDone:
+      CopyVersion();
       return Phase::kTables;
     case vm::ReadResult::kNotYet:
       return Phase::kNone;
@@ -210,11 +222,8 @@ JavaStatus ReadJavaStatus() {
   if (now == Phase::kOff) status.reason = off_reason;
   if (now == Phase::kTrying) status.reason = "no Java stack was sampled yet";
   status.on = now == Phase::kOn;
-  uintptr_t version;
-  bool has_version = now >= Phase::kTables && now != Phase::kOff;
-  if (has_version && vm::Read(static_cast<uintptr_t>(structs.vm_release), &version) && vm::IsReadable(version, 64)) {
-    status.version = reinterpret_cast<const char*>(version);
-  }
+  // acquire, above: what a phase from kTables on was stored behind.
+  if (now >= Phase::kTables) status.version = vm_version;
   return status;
 }
 
