@@ -146,7 +146,7 @@ bool ReadScope(const VmStructs& vm, const Scopes& scopes, int32_t offset, Scope*
 
 uint32_t AppendScopes(const VmStructs& vm, const Blob& nmethod, uintptr_t pc, Frame* frames, uint32_t room,
                       bool* whole) {
-  auto own_method = Field<uintptr_t>(nmethod.address, vm.nmethod_method);
+  uintptr_t own_method = MethodOf(vm, nmethod);
   uint32_t count = 0;
   auto add = [&](uintptr_t address, int32_t bci, JavaKind kind) {
     Method method;
@@ -194,7 +194,9 @@ bool CodeCache::Init(const VmStructs& vm) {
   uintptr_t interpreter = Static(vm.interpreter_code);
   uintptr_t heaps = Static(vm.Has(vm.code_heaps) ? vm.code_heaps : vm.code_heap);
   if (call_stub_return_ == 0 || interpreter == 0 || heaps == 0) return false;
-  cont_return_ = vm.Has(vm.cont_return_pc) && vm.Has(vm.cont_entry_bytes) ? Static(vm.cont_return_pc) : 0;
+  if (vm.Has(vm.cont_return_pc) && vm.Has(vm.cont_entry_bytes) && vm.Has(vm.thread_cont_entry)) {
+    cont_return_at_ = reinterpret_cast<const uintptr_t*>(vm.cont_return_pc);
+  }
 
   int32_t limit;
   if (!Read(interpreter + static_cast<uintptr_t>(vm.stub_queue_buffer), &interpreter_begin_) ||
@@ -266,6 +268,9 @@ bool CodeCache::Find(const VmStructs& vm, uintptr_t pc, Blob* blob) const {
                            : address + static_cast<uintptr_t>(int64_t{Field<int32_t>(address, vm.blob_code_offset)});
     if (blob->code_begin < address || pc < blob->code_begin || pc >= blob->end) return false;
     blob->frame_words = Field<int32_t>(address, vm.blob_frame_words);
+    // An int before JDK 25, small in either case; negative: it never is, as far as the VM is concerned.
+    int16_t complete = vm.Has(vm.blob_frame_complete) ? Field<int16_t>(address, vm.blob_frame_complete) : int16_t{0};
+    blob->complete = blob->code_begin + static_cast<uintptr_t>(complete > 0 ? complete : 0);
     auto name_address = Field<uintptr_t>(address, vm.blob_name);
     constexpr size_t kLongestCompared = 16;
     if (!IsReadable(name_address, kLongestCompared)) return false;
@@ -277,6 +282,10 @@ bool CodeCache::Find(const VmStructs& vm, uintptr_t pc, Blob* blob) const {
     return true;
   }
   return false;
+}
+
+uintptr_t MethodOf(const VmStructs& vm, const Blob& nmethod) {
+  return Field<uintptr_t>(nmethod.address, vm.nmethod_method);
 }
 
 void UndoDeoptimisation(const VmStructs& vm, const Blob& nmethod, uintptr_t sp, uintptr_t stack_end, uintptr_t* pc) {

@@ -27,6 +27,7 @@ struct Blob {
   uintptr_t end;
   uintptr_t code_begin;
   int32_t frame_words;  // of its frames, the return address included; 0 or less: not fixed
+  uintptr_t complete;   // from here on its frame is set up; before, the return address is what sp points to
 };
 
 class CodeCache {
@@ -39,7 +40,10 @@ class CodeCache {
   // Where calls from the VM into Java return to.
   uintptr_t call_stub_return() const { return call_stub_return_; }
   // Where a virtual thread's first frame returns to, on the carrier's stack; 0: this JVM has none.
-  uintptr_t cont_return() const { return cont_return_; }
+  // Known once the first one was made.
+  uintptr_t cont_return() const {
+    return cont_return_at_ == nullptr ? 0 : __atomic_load_n(cont_return_at_, __ATOMIC_RELAXED);
+  }
 
   // False: no code there.
   bool Find(const VmStructs& vm, uintptr_t pc, Blob* blob) const;
@@ -55,8 +59,12 @@ class CodeCache {
   int heap_count_ = 0;
   uintptr_t low_ = 0, high_ = 0;
   uintptr_t interpreter_begin_ = 0, interpreter_end_ = 0;
-  uintptr_t call_stub_return_ = 0, cont_return_ = 0;
+  uintptr_t call_stub_return_ = 0;
+  const uintptr_t* cont_return_at_ = nullptr;
 };
+
+// The method that an nmethod was compiled from: its address.
+uintptr_t MethodOf(const VmStructs& vm, const Blob& nmethod);
 
 // If the frame of `nmethod` at `sp` was deoptimised, its return address `*pc` leads to a handler; then `*pc` becomes
 // the address where it was interrupted.

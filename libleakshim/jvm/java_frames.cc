@@ -36,6 +36,9 @@ constinit char vm_version[64] = {};
 constexpr uint32_t kMostFailures = 16;
 constinit Atomic<uint32_t> failures{0};
 
+// And later, when more stacks than this were cut and most are.
+constexpr uint64_t kMostCut = 64;
+
 // relaxed: for reporting only.
 constinit Atomic<uint64_t> samples_whole{0}, samples_depth_limit{0}, samples_cut{0};
 
@@ -98,14 +101,28 @@ void LookForJvmAtTimes() {
   LookForJvm();
 }
 
+// Whether a class whose name is known has that name.
+bool KnownNameIsRight() {
+  uintptr_t klass;
+  if (!structs.Has(structs.object_klass)) return true;
+  return vm::Read(static_cast<uintptr_t>(structs.object_klass), &klass) &&
+         (klass == 0 || vm::IsNamed(structs, klass, "java/lang/Object"));
+}
+
 // The outcome of one walk, for the books and for the test.
 void Judge(Phase now, bool whole, bool named, bool full) {
   (whole ? samples_whole : full ? samples_depth_limit : samples_cut).fetch_add(1, std::memory_order_relaxed);
-  if (now != Phase::kTrying) return;
-  if (whole && named) {
+  if (full || (now == Phase::kOn && whole)) return;
+  if (now == Phase::kTrying && whole && named) {
+    if (!KnownNameIsRight()) return SwitchOff("self-test failed: java.lang.Object has another name");
     phase.compare_exchange_strong(now, Phase::kOn, std::memory_order_relaxed);
-  } else if (!full && failures.fetch_add(1, std::memory_order_relaxed) + 1 == kMostFailures) {
-    SwitchOff("self-test failed: the first Java stacks could not be walked");
+  } else if (now == Phase::kTrying) {
+    if (failures.fetch_add(1, std::memory_order_relaxed) + 1 == kMostFailures) {
+      SwitchOff("self-test failed: the first Java stacks could not be walked");
+    }
+  } else if (uint64_t cut = samples_cut.load(std::memory_order_relaxed);
+             cut >= kMostCut && cut > samples_whole.load(std::memory_order_relaxed)) {
+    SwitchOff("most Java stacks could not be walked");
   }
 }
 
@@ -135,7 +152,8 @@ class Appender {
     auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
     bool on_own = here >= thread.stack_low && here < thread.stack_high;
     if (at.sp < (on_own ? here : thread.stack_low) || at.sp >= thread.stack_high || !vm::IsReadable(at.sp)) {
-      if (met_java) HideUnknown();
+      if (met_java) walk_.depth--;
+      if (walk_.depth < max_frames_) AddUnknown();
       walk_.end = StackEnd::kTruncated;
       return Judge(now_, false, false, false);
     }
@@ -146,6 +164,9 @@ class Appender {
   bool EndsInJava() const { return walk_.end == StackEnd::kUnknownCode && walk_.depth > 0 && code.Contains(walk_.pc); }
   void HideUnknown() {
     if (Frame unknown = JavaNames::Unknown()) frames_[walk_.depth - 1] = unknown;
+  }
+  void AddUnknown() {
+    if (Frame unknown = JavaNames::Unknown()) frames_[walk_.depth++] = unknown;
   }
 
   void AppendCompiling(const vm::JavaThread& thread) {
@@ -167,6 +188,8 @@ class Appender {
       if (segment.heap_frames) native_whole = false;
       if (segment.end != vm::Segment::kEntry) {
         bool full = segment.end == vm::Segment::kFull;
+        // What was not understood has its place, too.
+        if (!full && walk_.depth < max_frames_) AddUnknown();
         walk_.end = full ? StackEnd::kDepthLimit : StackEnd::kTruncated;
         return Judge(now_, false, named, full);
       }

@@ -83,6 +83,24 @@ int32_t ReadLine(const VmStructs& vm, const Method& method, int32_t bci) {
   return LineOfBci(CodeEnd(vm, method), method.const_method + method.const_method_bytes, bci, vm.unsigned5_bias);
 }
 
+// Whether these bytes can be a name of the class file format: modified UTF-8 without control characters, and none of
+// `forbidden`. Source: JVM specification, sections 4.2 and 4.4.7.
+bool IsName(Slice text, const char* forbidden) {
+  for (size_t i = 0; i < text.bytes;) {
+    auto byte = static_cast<unsigned char>(text.text[i]);
+    size_t length = byte < 0x80 ? 1 : byte >= 0xc0 && byte < 0xe0 ? 2 : byte >= 0xe0 && byte < 0xf0 ? 3 : 0;
+    if (length == 0 || length > text.bytes - i || byte < 0x20 || byte == 0x7f) return false;
+    for (size_t j = 1; j < length; j++) {
+      if ((static_cast<unsigned char>(text.text[i + j]) & 0xc0) != 0x80) return false;
+    }
+    for (const char* c = forbidden; *c != 0; c++) {
+      if (text.text[i] == *c) return false;
+    }
+    i += length;
+  }
+  return text.bytes > 0;
+}
+
 Slice ReadSourceFile(const VmStructs& vm, const Method& method) {
   uintptr_t place = vm.source_file_in_pool ? method.pool + static_cast<uintptr_t>(vm.pool_source_file)
                                            : method.holder + static_cast<uintptr_t>(vm.klass_source_file);
@@ -159,7 +177,15 @@ bool ReadMethod(const VmStructs& vm, uintptr_t address, Method* method) {
          ReadSymbol(vm, class_symbol, &method->class_symbol);
 }
 
+bool IsNamed(const VmStructs& vm, uintptr_t klass, const char* name) {
+  uintptr_t symbol;
+  Slice text;
+  return Read(klass + static_cast<uintptr_t>(vm.klass_name), &symbol) && ReadSymbol(vm, symbol, &text) &&
+         Equals(text, name);
+}
+
 Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKind kind) {
+  if (!IsName(method.class_symbol, ".;[") || !IsName(method.name, ".;[/")) return 0;
   int32_t line = method.is_native ? 0 : ReadLine(vm, method, bci);
   return JavaNames::Intern(method.class_symbol, method.name, ReadSourceFile(vm, method), line, kind);
 }

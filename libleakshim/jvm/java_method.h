@@ -24,7 +24,10 @@ struct Method {
 // False: `address` is no method, as far as one can see.
 bool ReadMethod(const VmStructs& vm, uintptr_t address, Method* method);
 
-// The name of `method` at bytecode `bci` (negative: not known).
+// Whether the class at `klass` has this name, slashes and all.
+bool IsNamed(const VmStructs& vm, uintptr_t klass, const char* name);
+
+// The name of `method` at bytecode `bci` (negative: not known). 0: no memory, or it has no name that can be one.
 Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKind kind);
 
 // The same for the frame of a method, from a cache where it was named before. Methods come and go, and another may lie

@@ -99,9 +99,21 @@ class Walker {
     return MoveTo(pc, sender_sp, fp);
   }
 
+  // The youngest frame, interrupted before it was set up: methods begin by touching the stack below them, and where
+  // that ends, a signal handler of the VM's allocates.
+  bool StepUnfinished(const Blob& blob) {
+    Method method;
+    uintptr_t pc, address = MethodOf(vm_, blob);
+    JavaKind kind = blob.kind == Blob::kNative ? JavaKind::kNative : JavaKind::kCompiled;
+    Add(ReadMethod(vm_, address, &method) ? NameMethodCached(vm_, address, method, 0, kind) : 0);
+    if (!Word(at_.sp, &pc)) return End(Segment::kCut);
+    return MoveTo(pc, at_.sp + 8, at_.fp);
+  }
+
   bool StepBlob(const Blob& blob) {
     if (blob.kind != Blob::kStub) {
       if (segment_.depth == room_) return End(Segment::kFull);
+      if (segment_.depth == 0 && at_.pc < blob.complete) return StepUnfinished(blob);
       UndoDeoptimisation(vm_, blob, at_.sp, thread_.stack_high, &at_.pc);
       bool whole = true;
       segment_.depth += AppendCompiled(vm_, blob, at_.pc, frames_ + segment_.depth, room_ - segment_.depth, &whole);
@@ -131,12 +143,14 @@ class Walker {
 
   bool StepOverHeapFrames() {
     uintptr_t entry;
-    if (!Read(thread_.address + static_cast<uintptr_t>(vm_.thread_cont_entry), &entry) || entry <= at_.sp ||
+    if (!Read(thread_.address + static_cast<uintptr_t>(vm_.thread_cont_entry), &entry) || entry < at_.sp ||
         !OnStack(entry)) {
       return false;
     }
     segment_.heap_frames = true;
-    return MoveTo(code_.cont_return(), entry, entry);
+    // Where the youngest of the frames in the heap would begin, the entry lies.
+    at_ = {entry, code_.cont_return(), entry};
+    return true;
   }
 
   // Frames with rbp kept, entered from native code.

@@ -19,7 +19,7 @@ namespace leakshim::vm {
 inline constexpr uintptr_t kPageBytes = 4096;
 inline constexpr uintptr_t kUserEnd = uintptr_t{1} << 47;
 
-// Pages found readable, by number, the last two of each set. relaxed: each word stands for itself.
+// Pages found readable, by their number plus one, the last two of each set. relaxed: each word stands for itself.
 inline constexpr unsigned kProvenBits = 11;
 struct ProvenPages {
   Atomic<uintptr_t> latest, before;
@@ -34,7 +34,7 @@ bool IsReadableSlow(uintptr_t address);
 
 // Whether the page of `address` can be read.
 inline bool IsReadable(uintptr_t address) {
-  uintptr_t page = address / kPageBytes;
+  uintptr_t page = address / kPageBytes + 1;
   const ProvenPages& proven = ProvenPagesFor(page);
   return proven.latest.load(std::memory_order_relaxed) == page ||
          proven.before.load(std::memory_order_relaxed) == page || IsReadableSlow(address);

@@ -31,7 +31,8 @@ struct VmStructs {
   int64_t code_heap_memory, code_heap_segmap, code_heap_log2_segment, space_low, space_high;
   int64_t heap_block_bytes, heap_block_used;
   int64_t call_stub_return, interpreter_code, stub_queue_buffer, stub_queue_limit;
-  int64_t blob_name, blob_bytes, blob_frame_words, blob_code_begin, blob_code_offset;
+  int64_t blob_name, blob_bytes, blob_frame_words, blob_frame_complete;
+  int64_t blob_code_begin, blob_code_offset;
   int64_t blob_mutable_data, blob_relocation_bytes;
   int64_t nmethod_method, nmethod_compile_id, nmethod_orig_pc_offset;
   int64_t nmethod_scopes_data_begin, nmethod_scopes_data_offset, nmethod_scopes_pcs_offset;
@@ -43,7 +44,7 @@ struct VmStructs {
       const_method_name;
   int64_t pool_bytes, pool_holder, pool_length, pool_source_file, klass_source_file, klass_name;
   int64_t symbol_length, symbol_length_and_refcount, symbol_body;
-  int64_t vm_release, vm_major;
+  int64_t object_klass, vm_release, vm_major;
 
   // What the table does not say but follows from the JDK.
   int64_t bcp_slot;          // of an interpreted frame, in words from fp
