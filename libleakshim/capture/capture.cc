@@ -57,6 +57,7 @@ constinit CaptureBooks capture_books;
 
 bool SampleDueSlow(size_t size_bytes, DueSample* due) {
   ThreadState& state = thread_state;
+  state.looks++;
   // acquire: pairs with lifecycle's release; who sees kOn sees the configuration.
   auto phase = capture_config.phase.load(std::memory_order_acquire);
   if (phase != CaptureConfig::Phase::kOn) {
