@@ -18,8 +18,8 @@ bool RecordsAreCrowded();
 
 void ThinToHalf();
 
-// Once more for records that slipped through: recorded or put back by a thread that was on its way meanwhile. One of them
-// would make a whole dump be written at its short interval. Cheap where nothing was ever thinned.
+// Once more for records that slipped through: recorded or put back by a thread that was on its way meanwhile. One of
+// them would make a whole dump be written at its short interval. Cheap where nothing was ever thinned.
 void ThinStragglers();
 
 }  // namespace leakshim
