@@ -165,7 +165,8 @@ void OnLoad(int, char** arguments, char** environment) {
   capture_config.unwind = InitUnwinder(WantedMethod(options.prof_unwind));
   if (capture_config.unwind != WantedMethod(options.prof_unwind)) {
     LineToStderr().Append(
-        "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8); using our own unwinder");
+        "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8) or is the program's own; using our own "
+        "unwinder");
   }
   capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(&malloc));
   capture_config.lg_sample.store(static_cast<uint8_t>(options.lg_prof_sample), std::memory_order_relaxed);
