@@ -103,12 +103,14 @@ void* realloc(void* block, size_t bytes) {
   return next_malloc.realloc(block, bytes);
 }
 
-// Forwarded as such only to be refused: glibc's calls `realloc` by its public name, which is ours, and one block would
-// be counted twice.
+// libc's is forwarded as such only to be refused: it calls `realloc` by its public name, which is ours, and one block
+// would be counted twice.
 void* reallocarray(void* block, size_t count, size_t bytes) {
   size_t total;
   if (__builtin_mul_overflow(count, bytes, &total)) return next_malloc.reallocarray(block, count, bytes);
-  return realloc(block, total);
+  if (!next_malloc.reallocarray_is_whole) return realloc(block, total);
+  bool due_look = CountDown(total);
+  return ReallocSlow(&realloc, block, total, due_look, [=] { return next_malloc.reallocarray(block, count, bytes); });
 }
 
 int posix_memalign(void** block, size_t alignment, size_t bytes) {

@@ -213,6 +213,8 @@ bool Resolve() {
   Take(next_malloc.valloc, tables, "valloc", &VallocFromMemalign);
   Take(next_malloc.pvalloc, tables, "pvalloc", &PvallocFromMemalign);
   Take(next_malloc.reallocarray, tables, "reallocarray", &ReallocArrayFromRealloc);
+  bool is_libc = os::FindSymbol(tables, "__libc_start_main") != 0;
+  next_malloc.reallocarray_is_whole = !is_libc && os::FindSymbol(tables, "reallocarray") != 0;
   Take(next_malloc.free_sized, tables, "free_sized", &FreeSizedFromFree);
   Take(next_malloc.free_aligned_sized, tables, "free_aligned_sized", &FreeAlignedSizedFromFree);
   Take(next_malloc.malloc_usable_size, tables, "malloc_usable_size", &UsableSizeUnknown);
@@ -231,7 +233,7 @@ bool Resolve() {
 constinit NextMalloc next_malloc = {
     &BootMalloc,       &BootFree,     &BootCalloc, &BootRealloc, &BootReallocArray, &BootPosixMemalign,
     &BootAlignedAlloc, &BootMemalign, &BootValloc, &BootPvalloc, &BootFreeSized,    &BootFreeAlignedSized,
-    &BootUsableSize,
+    &BootUsableSize,   false,
 };
 
 bool ResolveNextMalloc() {
