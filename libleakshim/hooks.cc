@@ -4,47 +4,13 @@
 // Every function forwards exactly what it was given. A block is recorded after the real allocation and taken out before
 // the real free, so an address is never in the books of two owners. Nothing here touches errno.
 
-#include <cerrno>
 #include <cstddef>
 
-#include "capture/capture.h"
-#include "next_malloc.h"
-
-#define LEAKSHIM_HOOK extern "C" __attribute__((visibility("default")))
-#define LEAKSHIM_COLD __attribute__((noinline, cold))
+#include "sampled_call.h"
 
 namespace leakshim {
-namespace {
 
-template <typename F>
-const void* Address(F* hook) {
-  return reinterpret_cast<const void*>(hook);
-}
-
-// Allocations whose countdown has crossed zero.
-template <typename Hook, typename Allocate>
-inline void* AllocateSlow(Hook* hook, size_t size_bytes, Allocate allocate) {
-  DueSample due;
-  if (!SampleDueSlow(size_bytes, &due)) return allocate();
-  void* block = allocate();
-  if (block != nullptr) RecordSample(block, size_bytes, due, Address(hook));
-  return block;
-}
-
-// Frees of what may be a sample or a bootstrap block.
-template <typename Free>
-inline void FreeSlow(void* block, Free next_free) {
-  TakenSample taken = TakeSample(block);
-  if (taken.id != 0) {
-    KillSample(taken);
-  } else if (IsBootstrapBlock(block)) {
-    return;
-  }
-  next_free();
-}
-
-// A bootstrap block moves out of the arena with the first realloc.
-LEAKSHIM_COLD void* ReallocBootstrapBlock(void* block, size_t size_bytes) {
+void* MoveOutBootstrapBlock(void* block, size_t size_bytes) {
   void* moved = next_malloc.malloc(size_bytes);
   if (moved == nullptr) return nullptr;
   size_t old_bytes = BootstrapBlockBytes(block);
@@ -52,32 +18,6 @@ LEAKSHIM_COLD void* ReallocBootstrapBlock(void* block, size_t size_bytes) {
   return moved;
 }
 
-// `due_look`: the countdown has crossed zero. `reallocate` is the real call.
-template <typename Hook, typename Reallocate>
-inline void* ReallocSlow(Hook* hook, void* block, size_t size_bytes, bool due_look, Reallocate reallocate) {
-  DueSample due{};
-  bool is_due = due_look && SampleDueSlow(size_bytes, &due);
-  TakenSample taken = block == nullptr ? TakenSample{} : TakeSample(block);
-  if (taken.id == 0 && block != nullptr && IsBootstrapBlock(block)) {
-    void* moved = ReallocBootstrapBlock(block, size_bytes);
-    if (moved != nullptr && is_due) RecordSample(moved, size_bytes, due, Address(hook));
-    return moved;
-  }
-  void* result = reallocate();
-  uint32_t birth = kBornNow;
-  if (taken.id != 0) {
-    // Null with a size is failure, and the old block lives on. Null for size 0 is how glibc says "freed".
-    if (result == nullptr && size_bytes != 0) {
-      PutBackSample(taken);
-      return nullptr;
-    }
-    birth = KillSample(taken);
-  }
-  if (result != nullptr && is_due) RecordSample(result, size_bytes, due, Address(hook), birth);
-  return result;
-}
-
-}  // namespace
 }  // namespace leakshim
 
 using namespace leakshim;  // NOLINT: the hooks are global by nature
@@ -163,12 +103,14 @@ void* realloc(void* block, size_t bytes) {
   return next_malloc.realloc(block, bytes);
 }
 
-// Forwarded as such only to be refused: glibc's calls `realloc` by its public name, which is ours, and one block would
-// be counted twice.
+// libc's is forwarded as such only to be refused: it calls `realloc` by its public name, which is ours, and one block
+// would be counted twice.
 void* reallocarray(void* block, size_t count, size_t bytes) {
   size_t total;
   if (__builtin_mul_overflow(count, bytes, &total)) return next_malloc.reallocarray(block, count, bytes);
-  return realloc(block, total);
+  if (!next_malloc.reallocarray_is_whole) return realloc(block, total);
+  bool due_look = CountDown(total);
+  return ReallocSlow(&realloc, block, total, due_look, [=] { return next_malloc.reallocarray(block, count, bytes); });
 }
 
 int posix_memalign(void** block, size_t alignment, size_t bytes) {

@@ -16,6 +16,7 @@
 #undef LEAKSHIM_API
 #include "jvm/java_frames.h"
 #include "next_malloc.h"
+#include "only_filter.h"
 #include "options.h"
 #include "os/elf_lookup.h"
 #include "os/message.h"
@@ -104,20 +105,42 @@ UnwindMethod WantedMethod(option::UnwindMode mode) {
   return UnwindMethod::kCfi;
 }
 
+CaptureConfig::ForkMode WantedForkMode(option::ForkMode mode) {
+  switch (mode) {
+    case option::ForkMode::kFresh:
+      return CaptureConfig::ForkMode::kFresh;
+    case option::ForkMode::kOff:
+      return CaptureConfig::ForkMode::kOff;
+    case option::ForkMode::kInherit:
+      break;
+  }
+  return CaptureConfig::ForkMode::kInherit;
+}
+
+// Whether dumps may be asked for.
+bool IsOn() {
+  return capture_config.phase.load(std::memory_order_acquire) == CaptureConfig::Phase::kOn && NoticeFork();
+}
+
 void Say(const char* text, size_t bytes) {
   os::WriteToStderr(nullptr, text, bytes);
 }
 
 }  // namespace
 
-void OnLoad(int, char**, char** environment) {
+void OnLoad(int, char** arguments, char** environment) {
   AuxiliaryVector auxiliary = ReadAuxiliaryVector(environment);
   // A set-user-ID program takes no orders from its environment.
   if (auxiliary.secure) return Disarm();
+  const char* leakshim_conf = Find(environment, "LEAKSHIM_CONF");
+  const char* malloc_conf = Find(environment, "MALLOC_CONF");
+  // Before anything is said: a program that prof_only leaves out hears nothing, about bad options neither.
+  ParseOptions(leakshim_conf, malloc_conf, &options, [](const char*, size_t) {});
+  if (!IsWanted(options.prof_only.text, arguments[0])) return Disarm();
   os::InitMessages();
   os::InitClock(auxiliary.vdso);
   os::InitProcessGeneration();
-  if (!ParseOptions(Find(environment, "LEAKSHIM_CONF"), Find(environment, "MALLOC_CONF"), &options, &Say)) {
+  if (!ParseOptions(leakshim_conf, malloc_conf, &options, &Say)) {
     os::Syscall(SYS_exit_group, 1);
   }
   if (!options.prof) return Disarm();
@@ -141,16 +164,21 @@ void OnLoad(int, char**, char** environment) {
   capture_config.unwind = InitUnwinder(WantedMethod(options.prof_unwind));
   if (capture_config.unwind != WantedMethod(options.prof_unwind)) {
     LineToStderr().Append(
-        "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8); using our own unwinder");
+        "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8) or is the program's own; using our own "
+        "unwinder");
   }
   InitJavaFrames(options.prof_java);
   capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(__ehdr_start));
-  capture_config.lg_sample = static_cast<uint8_t>(options.lg_prof_sample);
+  capture_config.lg_sample.store(static_cast<uint8_t>(options.lg_prof_sample), std::memory_order_relaxed);
   capture_config.accum = options.prof_accum;
   capture_config.seed = options.prof_seed.random ? 0 : options.prof_seed.value + 1;
   capture_config.start_ns = os::MonotonicCoarseNs();
   capture_config.after_sample = &Dumper::AfterSample;
+  capture_config.memory_short = &Dumper::MemoryShort;
+  capture_config.fork_mode = WantedForkMode(options.prof_fork);
+  capture_config.generation.store(os::ProcessGeneration(), std::memory_order_relaxed);
   ScratchPool::SetMaxFrames(static_cast<uint32_t>(options.prof_bt_max));
+  PrepareForMemoryCap(reinterpret_cast<const void*>(&malloc));
 
   if (options.prof_prefix.text[0] != 0 && JemallocProfiles()) {
     size_t length = strlen(options.prof_prefix.text);
@@ -176,7 +204,7 @@ void OnLoad(int, char**, char** environment) {
 }
 
 void OnExit() {
-  if (capture_config.phase.load(std::memory_order_acquire) != CaptureConfig::Phase::kOn) return;
+  if (!IsOn()) return;
   ShimScope scope;
   Dumper::AtExit();
 }
@@ -190,14 +218,14 @@ LEAKSHIM_EXPORT const char* leakshim_version(void) {
 }
 
 LEAKSHIM_EXPORT int leakshim_dump(char* path, size_t path_bytes) {
-  if (leakshim::capture_config.phase.load(std::memory_order_acquire) != leakshim::CaptureConfig::Phase::kOn)
-    return -ENODEV;
+  if (!leakshim::IsOn()) return -ENODEV;
   leakshim::ShimScope scope;
   return leakshim::Dumper::Now(leakshim::DumpReason::kRequest, 5'000'000'000u, path, path_bytes);
 }
 
 LEAKSHIM_EXPORT int leakshim_read_counters(struct leakshim_counters* counters, size_t bytes) {
   using namespace leakshim;  // NOLINT
+  NoticeFork();
   ThreadBuffer::Totals sums = ThreadBuffer::Sum();
   Dumper::Counters dumps = Dumper::Read();
   leakshim_counters now{

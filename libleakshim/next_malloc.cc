@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "capture/live_index.h"
+#include "extended_calls.h"
+#include "operators.h"
 #include "os/elf_lookup.h"
 #include "os/os.h"
 
@@ -187,10 +189,11 @@ void Take(F*& member, const os::DynamicTables& tables, const char* name, F* othe
 
 bool Resolve() {
   // _DYNAMIC is this object's own dynamic section: what tells our link_map from the others.
-  const link_map* object = _r_debug.r_map;
-  while (object != nullptr && object->l_ld != _DYNAMIC) object = object->l_next;
+  const link_map* self = _r_debug.r_map;
+  while (self != nullptr && self->l_ld != _DYNAMIC) self = self->l_next;
   os::DynamicTables tables{};
-  for (object = object == nullptr ? nullptr : object->l_next; object != nullptr; object = object->l_next) {
+  const link_map* object = self == nullptr ? nullptr : self->l_next;
+  for (; object != nullptr; object = object->l_next) {
     tables = os::ReadDynamicTables(object);
     if (os::FindSymbol(tables, "malloc") != 0 && os::FindSymbol(tables, "free") != 0 &&
         os::FindSymbol(tables, "realloc") != 0 && os::FindSymbol(tables, "calloc") != 0) {
@@ -210,6 +213,8 @@ bool Resolve() {
   Take(next_malloc.valloc, tables, "valloc", &VallocFromMemalign);
   Take(next_malloc.pvalloc, tables, "pvalloc", &PvallocFromMemalign);
   Take(next_malloc.reallocarray, tables, "reallocarray", &ReallocArrayFromRealloc);
+  bool is_libc = os::FindSymbol(tables, "__libc_start_main") != 0;
+  next_malloc.reallocarray_is_whole = !is_libc && os::FindSymbol(tables, "reallocarray") != 0;
   Take(next_malloc.free_sized, tables, "free_sized", &FreeSizedFromFree);
   Take(next_malloc.free_aligned_sized, tables, "free_aligned_sized", &FreeAlignedSizedFromFree);
   Take(next_malloc.malloc_usable_size, tables, "malloc_usable_size", &UsableSizeUnknown);
@@ -217,6 +222,8 @@ bool Resolve() {
   Take(next_malloc.realloc, tables, "realloc", &BootRealloc);
   Take(next_malloc.free, tables, "free", &BootFree);
   Take(next_malloc.malloc, tables, "malloc", &BootMalloc);
+  ResolveExtendedCalls(tables);
+  ResolveNextOperators(self, object);
   owner.store(object, std::memory_order_release);
   return true;
 }
@@ -226,7 +233,7 @@ bool Resolve() {
 constinit NextMalloc next_malloc = {
     &BootMalloc,       &BootFree,     &BootCalloc, &BootRealloc, &BootReallocArray, &BootPosixMemalign,
     &BootAlignedAlloc, &BootMemalign, &BootValloc, &BootPvalloc, &BootFreeSized,    &BootFreeAlignedSized,
-    &BootUsableSize,
+    &BootUsableSize,   false,
 };
 
 bool ResolveNextMalloc() {

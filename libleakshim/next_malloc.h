@@ -19,7 +19,7 @@ struct NextMalloc {
   void (*free)(void*);
   void* (*calloc)(size_t, size_t);
   void* (*realloc)(void*, size_t);
-  void* (*reallocarray)(void*, size_t, size_t);  // called with products that overflow, to be refused
+  void* (*reallocarray)(void*, size_t, size_t);
   int (*posix_memalign)(void**, size_t, size_t);
   void* (*aligned_alloc)(size_t, size_t);
   void* (*memalign)(size_t, size_t);
@@ -28,6 +28,7 @@ struct NextMalloc {
   void (*free_sized)(void*, size_t);
   void (*free_aligned_sized)(void*, size_t, size_t);
   size_t (*malloc_usable_size)(void*);
+  bool reallocarray_is_whole;  // does not go through the public realloc, as libc's does
 };
 
 extern constinit NextMalloc next_malloc LEAKSHIM_HIDDEN;

@@ -10,7 +10,8 @@ build_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )
 test_packages=(
-  binutils file gdb python3 valgrind
+  binutils file gdb python3 strace valgrind
+  eatmydata fakeroot faketime  # other preloads, beside us
   libjemalloc-dev  # jeprof
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 )

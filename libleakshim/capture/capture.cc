@@ -28,7 +28,7 @@ void Seed(ThreadState& state) {
 }
 
 void DrawNext(ThreadState& state) {
-  state.gap_lg = capture_config.lg_sample;
+  state.gap_lg = capture_config.lg_sample.load(std::memory_order_relaxed);
   state.gap_bytes = DrawGap(&state.random, state.gap_lg);
   state.bytes_to_sample = state.gap_bytes;
 }
@@ -37,10 +37,44 @@ void Count(Atomic<uint64_t>& counter) {
   counter.fetch_add(1, std::memory_order_relaxed);
 }
 
+// The interval has grown since the thread's gap was drawn. A sample point of the old process is one of the new with the
+// ratio of the intervals; where it is not, the new process goes on behind it. False: no point of it in this block.
+bool IsDueAtLongerInterval(ThreadState& state, unsigned lg) {
+  int64_t behind_bytes = -state.bytes_to_sample;
+  // Under lg 0 every allocation was due and nothing was drawn: the whole block lies ahead.
+  if (state.gap_lg != 0 && NextRandom(&state.random) >> (64 - (lg - state.gap_lg)) == 0) return true;
+  int64_t gap_bytes = DrawGap(&state.random, lg);
+  if (gap_bytes <= behind_bytes) return true;
+  int64_t allocated_bytes = state.gap_bytes - state.bytes_to_sample;
+  state.gap_lg = static_cast<uint8_t>(lg);
+  state.bytes_to_sample = gap_bytes - behind_bytes;
+  state.gap_bytes = allocated_bytes + state.bytes_to_sample;
+  return false;
+}
+
+void MemoryIsShort(bool index_full) {
+  if (capture_config.memory_short != nullptr) capture_config.memory_short(index_full);
+}
+
+void DropForMemory(bool index_full) {
+  Count(capture_books.dropped_memory);
+  MemoryIsShort(index_full);
+}
+
+// As much of the stack as there is memory for: totals must not depend on how deep the callers are.
+StackId InternShortened(const Frame* frames, uint32_t depth) {
+  Count(capture_books.shortened_stacks);
+  for (uint32_t kept = 16; kept > 0; kept /= 4) {
+    StackId stack = kept < depth ? StackTable::Intern(frames, kept, true) : 0;
+    if (stack != 0) return stack;
+  }
+  return capture_config.lost_stack;
+}
+
 // The stack of the calling thread, with the hook as its leaf. 0: no memory for it.
 StackId CaptureStack(const void* hook) {
   ScratchBlock* scratch = ScratchPool::Take();
-  if (scratch == nullptr) return 0;
+  if (scratch == nullptr) return InternShortened(nullptr, 0);
   scratch->frames[0] = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
   WalkResult walk =
       WalkStack(capture_config.unwind, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
@@ -48,6 +82,7 @@ StackId CaptureStack(const void* hook) {
   bool truncated = walk.end == StackEnd::kTruncated;
   if (truncated) Count(capture_books.truncated_stacks);
   StackId stack = StackTable::Intern(scratch->frames, walk.depth + 1, truncated);
+  if (stack == 0) stack = InternShortened(scratch->frames, walk.depth + 1);
   ScratchPool::Give(scratch);
   return stack;
 }
@@ -57,19 +92,53 @@ StackId CaptureStack(const void* hook) {
 constinit CaptureConfig capture_config;
 constinit CaptureBooks capture_books;
 
+bool NoticeFork() {
+  uint32_t generation = os::ProcessGeneration();
+  // relaxed: threads of a child that get here together do the same.
+  if (capture_config.generation.load(std::memory_order_relaxed) == generation) return true;
+  switch (capture_config.fork_mode) {
+    case CaptureConfig::ForkMode::kInherit:
+      break;
+    case CaptureConfig::ForkMode::kFresh:
+      if (!ThreadBuffer::StartAfresh(generation)) break;
+      for (auto* book : {&capture_books.dropped_memory, &capture_books.dropped_nested, &capture_books.unseen_frees,
+                         &capture_books.truncated_stacks, &capture_books.shortened_stacks, &capture_books.thinned}) {
+        book->store(0, std::memory_order_relaxed);
+      }
+      break;
+    case CaptureConfig::ForkMode::kOff:
+      capture_config.phase.store(CaptureConfig::Phase::kOff, std::memory_order_relaxed);
+      return false;
+  }
+  capture_config.generation.store(generation, std::memory_order_relaxed);
+  return true;
+}
+
+void PrepareForMemoryCap(const void* hook) {
+  Frame frame = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
+  capture_config.lost_stack = StackTable::Intern(&frame, 1, true);
+}
+
 bool SampleDueSlow(size_t size_bytes, DueSample* due) {
   ThreadState& state = thread_state;
+  state.looks++;
   // acquire: pairs with lifecycle's release; who sees kOn sees the configuration.
   auto phase = capture_config.phase.load(std::memory_order_acquire);
   if (phase != CaptureConfig::Phase::kOn) {
     state.bytes_to_sample = phase == CaptureConfig::Phase::kOff ? std::numeric_limits<int64_t>::max() : 0;
     return false;
   }
+  if (!NoticeFork()) return false;
   if (state.random == 0) {
     Seed(state);
     DrawNext(state);
     state.bytes_to_sample -= static_cast<int64_t>(size_bytes);
     if (state.bytes_to_sample > 0) return false;
+  }
+  unsigned lg = capture_config.lg_sample.load(std::memory_order_relaxed);
+  if (__builtin_expect(state.gap_lg < lg, 0)) {
+    if (!IsDueAtLongerInterval(state, lg)) return false;
+    state.gap_lg = static_cast<uint8_t>(lg);
   }
   due->lg = state.gap_lg;
   due->allocated_bytes = static_cast<uint64_t>(state.gap_bytes - state.bytes_to_sample);
@@ -89,8 +158,9 @@ void RecordSample(const void* block, size_t size_bytes, const DueSample& due, co
 
   uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
   StackId stack = CaptureStack(hook);
+  uint64_t failures = os::OwnMemoryFailures();
   RecordId id = stack == 0 ? 0 : ThreadBuffer::Claim();
-  if (id == 0) return Count(capture_books.dropped_memory);
+  if (id == 0) return DropForMemory(false);
   if (birth == kBornNow) birth = static_cast<uint32_t>(now_ns >> 26);
   auto address = reinterpret_cast<uintptr_t>(block);
   // Before it is published: a dump must never show more alive than ever allocated.
@@ -101,13 +171,14 @@ void RecordSample(const void* block, size_t size_bytes, const DueSample& due, co
   LiveIndex::Inserted inserted = LiveIndex::Insert(address, id);
   if (!inserted.done) {
     ThreadBuffer::Kill(id);
-    return Count(capture_books.dropped_memory);
+    return DropForMemory(true);
   }
   if (inserted.displaced != 0) {
     ThreadBuffer::Kill(inserted.displaced);
     Count(capture_books.unseen_frees);
   }
   ThreadBuffer::Count(1, due.allocated_bytes);
+  if (os::OwnMemoryFailures() != failures) MemoryIsShort(false);
   if (capture_config.after_sample != nullptr) capture_config.after_sample(now_ns, due.allocated_bytes);
 }
 

@@ -22,13 +22,19 @@ struct CaptureConfig {
   };
   Atomic<Phase> phase{Phase::kNotYet};
   UnwindMethod unwind = UnwindMethod::kNone;
-  uint8_t lg_sample = 19;
+  Atomic<uint8_t> lg_sample{19};  // rises at the memory cap
   bool accum = false;
   uint64_t seed = 0;      // 0: random
   uint64_t start_ns = 0;  // monotonic; births count from here
   ModuleId own_module = kNoModule;
   // Called after each recorded sample: time since start and the bytes allocated since the thread's last sample.
   void (*after_sample)(uint64_t now_ns, uint64_t allocated_bytes) = nullptr;
+  // Called after a sample that found memory short, for the index or for records.
+  void (*memory_short)(bool index_full) = nullptr;
+  StackId lost_stack = 0;  // one hook, no callers: what a sample has when there is no memory for its stack
+  enum class ForkMode : uint8_t { kInherit, kFresh, kOff };
+  ForkMode fork_mode = ForkMode::kInherit;
+  Atomic<uint32_t> generation{0};  // of the process that fork_mode was last applied to
 };
 extern constinit CaptureConfig capture_config LEAKSHIM_HIDDEN;
 
@@ -38,8 +44,16 @@ struct CaptureBooks {
   Atomic<uint64_t> dropped_nested{0};
   Atomic<uint64_t> unseen_frees{0};
   Atomic<uint64_t> truncated_stacks{0};
+  Atomic<uint64_t> shortened_stacks{0};  // no memory for the whole of them
+  Atomic<uint64_t> thinned{0};           // records given up so that the rest stands for all
 };
 extern constinit CaptureBooks capture_books LEAKSHIM_HIDDEN;
+
+// Sees to prof_fork in a process that came by fork; cheap in any other. False: this process is not profiled.
+bool NoticeFork();
+
+// Makes sure of `lost_stack`. `hook`: any. Context: the constructor.
+void PrepareForMemoryCap(const void* hook);
 
 // What a due sample knows from its gap.
 struct DueSample {

@@ -150,6 +150,18 @@ RecordId LiveIndex::TakeOut(uintptr_t address) {
   return found;
 }
 
+bool LiveIndex::TakeOutRecord(uintptr_t address, RecordId id) {
+  Place place = PlaceOf(address);
+  uint64_t wanted = SlotValue(place, id);
+  bool taken = ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
+    uint64_t value = wanted;
+    return slot.load(std::memory_order_relaxed) == wanted &&
+           slot.compare_exchange_strong(value, 0, std::memory_order_acq_rel);
+  });
+  if (taken) LowerFilter(address);
+  return taken;
+}
+
 void LiveIndex::MarkForever(const void* address) {
   live_filter[FilterSlot(reinterpret_cast<uintptr_t>(address))].store(255, std::memory_order_relaxed);
 }

@@ -8,7 +8,8 @@
 //
 // Invariants
 //  1. An address is inserted by the thread that got it from the allocator, before the application learns it, and taken
-//     out by the thread that frees it, before the real free: two threads never work on one address at a time.
+//     out by the thread that frees it, before the real free: two threads never work on one address at a time. Thinning
+//     alone comes from outside, and only ever takes out one certain record.
 //  2. Emptying a slot is a compare-exchange: of two takers (a double free) one wins.
 //  3. The filter's counter of an address is at least the number of slots that hold such addresses: raised before an
 //  insert,
@@ -50,6 +51,9 @@ class LiveIndex {
 
   // Takes the record of `address` out and returns it, or 0 where it is not sampled.
   static RecordId TakeOut(uintptr_t address);
+
+  // Takes out this record alone, where it still stands under `address`: for a thread that does not own the block.
+  static bool TakeOutRecord(uintptr_t address, RecordId id);
 
   // Makes MayBeSampled(address) true for ever: for blocks that free must look at although they are no samples.
   static void MarkForever(const void* address);

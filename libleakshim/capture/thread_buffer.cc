@@ -22,6 +22,9 @@ constinit Atomic<uint32_t> adoption_cursor{0};
 constinit Atomic<uint32_t> owner_serial{0};
 constinit Atomic<uint32_t> thread_count{0};
 constinit Atomic<uint32_t> entered_generation{0};  // of the process that last saw a thread enter
+constinit Atomic<uint64_t> foreign{0};             // generation << 32 | last uid of the parent's threads
+constinit Atomic<uint64_t> foreign_samples{0};
+constinit Atomic<uint64_t> foreign_bytes{0};
 constinit Atomic<ThreadInfo*> thread_pages[kMaxThreadPages];
 
 template <typename T, size_t N>
@@ -60,6 +63,22 @@ bool HasClaimable(uint32_t chunk) {
   const Record* records = ChunkAt(chunk);
   for (uint32_t slot = 1; slot < kChunkSlots; slot++) {
     if (Claimable(records[slot], Life{records[slot].life.load(std::memory_order_acquire)})) return true;
+  }
+  return false;
+}
+
+// At the memory cap: moves the search to any chunk that has room, whoever owns it. False: a few looks found none.
+bool Borrow(ThreadState& state) {
+  uint32_t count = chunk_count.load(std::memory_order_acquire);
+  for (int looks = 0; looks < 16 && count > 1; looks++) {
+    uint32_t chunk = 1 + adoption_cursor.fetch_add(1, std::memory_order_relaxed) % (count - 1);
+    const ChunkHeader* header = Header(chunk);
+    // One that is just being made has no ring yet.
+    if (header == nullptr || header->next.load(std::memory_order_acquire) == 0 || !HasClaimable(chunk)) continue;
+    if (state.home_chunk == 0) state.home_chunk = chunk;
+    state.chunk = chunk;
+    state.slot = 0;
+    return true;
   }
   return false;
 }
@@ -104,7 +123,8 @@ bool Grow(ThreadState& state) {
   if (chunk == 0) chunk = MakeChunk(state.owner);
   if (chunk == 0) return false;
   ChunkHeader* header = Header(chunk);
-  if (state.chunk == 0) {
+  // A borrowed chunk is in another thread's ring: ours begins here.
+  if (state.chunk == 0 || Header(state.chunk)->owner.load(std::memory_order_relaxed) != state.owner) {
     header->next.store(chunk, std::memory_order_relaxed);
     state.home_chunk = chunk;
   } else {
@@ -162,6 +182,7 @@ void ThreadBuffer::Enter() {
   state.chunk = 0;
   state.home_chunk = 0;
   state.slot = 0;
+  if (state.uid <= LastForeignUid()) state.uid = 0;
   if (state.uid == 0) {
     uint32_t uid = thread_count.fetch_add(1, std::memory_order_relaxed) + 1;
     // Past the table's end threads share the last entry's uid: their samples count, only their names merge.
@@ -181,7 +202,7 @@ void ThreadBuffer::Enter() {
 
 RecordId ThreadBuffer::Claim() {
   ThreadState& state = thread_state;
-  if (state.chunk == 0 && !Grow(state)) return 0;
+  if (state.chunk == 0 && !Grow(state) && !Borrow(state)) return 0;
   for (;;) {
     if (++state.slot >= kChunkSlots) {
       state.chunk = Header(state.chunk)->next.load(std::memory_order_relaxed);
@@ -191,12 +212,7 @@ RecordId ThreadBuffer::Claim() {
       if (!Grow(state)) {
         // At the cap: no credit is left, so each sample may look through one chunk's worth before it gives up.
         state.search_credit = static_cast<int32_t>(kChunkSlots);
-        bool found = HasClaimable(state.chunk);
-        if (!found) {
-          state.chunk = Header(state.chunk)->next.load(std::memory_order_relaxed);
-          state.slot = 0;
-          return 0;
-        }
+        if (!Borrow(state)) return 0;
       }
       continue;
     }
@@ -232,6 +248,11 @@ void ThreadBuffer::Publish(RecordId id, const Fields& fields) {
                     std::memory_order_release);
 }
 
+bool ThreadBuffer::RaiseInterval(RecordId id, Life life, unsigned lg) {
+  // relaxed: nothing but the interval changes. A Kill() that comes between wins, and the record is dead either way.
+  return At(id)->life.compare_exchange_strong(life.word, life.WithLg(lg).word, std::memory_order_relaxed);
+}
+
 void ThreadBuffer::Kill(RecordId id) {
   Record& record = *At(id);
   Life life{record.life.load(std::memory_order_relaxed)};
@@ -258,7 +279,30 @@ ThreadBuffer::Totals ThreadBuffer::Sum() {
     totals.samples += header->samples.load(std::memory_order_relaxed);
     totals.allocated_bytes += header->allocated_bytes.load(std::memory_order_relaxed);
   }
+  totals.samples -= foreign_samples.load(std::memory_order_relaxed);
+  totals.allocated_bytes -= foreign_bytes.load(std::memory_order_relaxed);
   return totals;
+}
+
+bool ThreadBuffer::StartAfresh(uint32_t generation) {
+  uint64_t seen = foreign.load(std::memory_order_relaxed);
+  // Before the exchange: no thread of this generation takes a uid before it.
+  uint32_t last = ThreadCount();
+  // The table's last entry, which threads share when it is full, is nobody's.
+  if (last == kThreadsPerPage * kMaxThreadPages - 1) last--;
+  if (seen >> 32 == generation) return false;
+  if (!foreign.compare_exchange_strong(seen, uint64_t{generation} << 32 | last, std::memory_order_acq_rel))
+    return false;
+  foreign_samples.store(0, std::memory_order_relaxed);
+  foreign_bytes.store(0, std::memory_order_relaxed);
+  Totals before = Sum();
+  foreign_samples.store(before.samples, std::memory_order_relaxed);
+  foreign_bytes.store(before.allocated_bytes, std::memory_order_relaxed);
+  return true;
+}
+
+uint32_t ThreadBuffer::LastForeignUid() {
+  return static_cast<uint32_t>(foreign.load(std::memory_order_relaxed));
 }
 
 bool ThreadBuffer::SampledInThisProcess() {
@@ -270,8 +314,8 @@ bool ThreadBuffer::AnyLive() {
   for (RecordId id = 0; id < bound; id++) {
     if (id % kChunkSlots == 0) continue;
     const Record* record = At(id);
-    if (record != nullptr && Life{record->life.load(std::memory_order_relaxed)}.state() == RecordState::kLive)
-      return true;
+    if (record == nullptr || record->thread_uid.load(std::memory_order_relaxed) <= LastForeignUid()) continue;
+    if (Life{record->life.load(std::memory_order_relaxed)}.state() == RecordState::kLive) return true;
   }
   return false;
 }
@@ -293,6 +337,9 @@ void ThreadBuffer::ResetForTesting() {
   chunk_count.store(0);
   adoption_cursor.store(0);
   thread_count.store(0);
+  foreign.store(0);
+  foreign_samples.store(0);
+  foreign_bytes.store(0);
 }
 
 }  // namespace leakshim

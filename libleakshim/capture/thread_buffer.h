@@ -2,7 +2,9 @@
 //
 // Invariants
 //  1. Memory of chunks is never unmapped and never used for anything else: a stale RecordId reads valid memory.
-//  2. Only the chunk's owner turns a record from free or dead into claimed, and fills it.
+//  2. Only the chunk's owner turns a record from free or dead into claimed, and fills it. At the memory cap, where
+//  there
+//     are no chunks to be had, any thread may, in any chunk; the claim is a compare-exchange.
 //  3. A record dies by the one thread that took its id out of the live index; nobody else writes it while it is live.
 //  4. A record that was freed since the running dump raised the epoch is not claimed again before that dump ended.
 //  5. `life` holds everything that changes together: state, a version that each claim raises, the interval and the
@@ -40,6 +42,7 @@ struct Life {
   constexpr unsigned lg() const { return (word >> 10) & 63; }
   constexpr uint64_t size_bytes() const { return word >> 16; }
   constexpr Life With(RecordState state) const { return {(word & ~uint64_t{3}) | static_cast<uint64_t>(state)}; }
+  constexpr Life WithLg(unsigned lg) const { return {(word & ~(uint64_t{63} << 10)) | uint64_t{lg & 63} << 10}; }
 };
 
 struct Record {
@@ -107,6 +110,9 @@ class ThreadBuffer {
   };
   static void Publish(RecordId id, const Fields& fields);
 
+  // Raises the interval of a record that is alive and as `life` says; true if it still was. For thinning.
+  static bool RaiseInterval(RecordId id, Life life, unsigned lg);
+
   // The sample was freed. For the one caller that took `id` out of the index, before the real free.
   static void Kill(RecordId id);
 
@@ -125,6 +131,12 @@ class ThreadBuffer {
     uint64_t allocated_bytes;
   };
   static Totals Sum();
+
+  // A fork child whose books begin empty: what threads of the parent recorded counts no longer, in records and in sums.
+  // True to the one caller of this generation that did it.
+  static bool StartAfresh(uint32_t generation);
+  // Threads with a uid up to this are the parent's.
+  static uint32_t LastForeignUid();
 
   // Whether any thread has sampled since this process began, by fork or by exec; and whether any sample is alive.
   static bool SampledInThisProcess();

@@ -22,6 +22,7 @@ struct ThreadState {
   int64_t gap_bytes;  // bytes_to_sample as it was drawn
   uint64_t random;    // generator's state; 0: not seeded
   uint8_t gap_lg;     // lg of the interval under which the gap was drawn
+  uint32_t looks;     // how often the slow path has looked
 
   // Nested entry: stack address of the outermost ShimScope, 0 outside.
   uintptr_t scope;

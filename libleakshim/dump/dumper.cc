@@ -9,6 +9,7 @@
 #include "dump/heap_writer.h"
 #include "dump/process_facts.h"
 #include "dump/snapshot.h"
+#include "dump/thinning.h"
 #include "os/format.h"
 #include "os/message.h"
 #include "os/os.h"
@@ -67,6 +68,7 @@ int WriteDump(const Job& what) {
   auto* buffer = static_cast<char*>(os::MapForDump(kBufferBytes));
   Output output{fd, os::FileSizeLimit()};
   int error = -ENOMEM;
+  ThinStragglers();
   Snapshot snapshot;
   if (buffer != nullptr && snapshot.Take(now_ns, capture_config.accum)) {
     TextBuffer out(buffer, kBufferBytes, &WriteWithinLimit, &output);
@@ -74,7 +76,10 @@ int WriteDump(const Job& what) {
         .pid = what.pid,
         .reason = what.reason,
         .seq = files.next_seq(),
-        .lg_sample = capture_config.lg_sample,
+        .fork = os::ProcessGeneration() == 1                                  ? nullptr
+                : capture_config.fork_mode == CaptureConfig::ForkMode::kFresh ? "fresh"
+                                                                              : "inherit",
+        .lg_sample = capture_config.lg_sample.load(std::memory_order_relaxed),
         .unwind = capture_config.unwind,
         .label = config.label,
         .facts = facts,
@@ -114,9 +119,9 @@ void Prepare(DumpReason reason) {
   job = {reason, os::ProcessId(), 0};
 }
 
-void RunHere() {
+void RunHere(DumpTask::Job run) {
   uint64_t before = os::MonotonicNs();
-  RunJob(nullptr);
+  run(nullptr);
   uint64_t stall = os::MonotonicNs() - before;
   if (stall > longest_stall_ns.load(std::memory_order_relaxed)) {
     longest_stall_ns.store(stall, std::memory_order_relaxed);
@@ -140,7 +145,21 @@ void Dumper::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
   if (!DumpTask::TryLock()) return triggers.Postpone(reason);
   Prepare(reason);
   if (DumpTask::Start(&RunJob, nullptr)) return;
-  RunHere();
+  RunHere(&RunJob);
+  DumpTask::Unlock();
+}
+
+void Dumper::MemoryShort(bool index_full) {
+  if (!index_full && !RecordsAreCrowded()) return;
+  if (os::ProcessId() != os::GenerationProcessId()) return;
+  DumpTask::ReapEnded();
+  // One at a time with dumps: a dump never sees a set that is half thinned.
+  if (!DumpTask::TryLock()) return;
+  // What takes a few milliseconds is done on the spot, before more samples are lost.
+  constexpr RecordId kFew = 1 << 16;
+  auto thin = [](void*) { ThinToHalf(); };
+  if (ThreadBuffer::Bound() > kFew && DumpTask::Start(thin, nullptr)) return;
+  RunHere(thin);
   DumpTask::Unlock();
 }
 
@@ -148,7 +167,7 @@ int Dumper::Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_
   if (config.prefix[0] == 0) return -ENODEV;
   if (!DumpTask::Lock(timeout_ns)) return -EBUSY;
   Prepare(reason);
-  RunHere();
+  RunHere(&RunJob);
   int result = job.result;
   if (path != nullptr && path_bytes > 0) {
     const char* name = result == 0 ? files.path() : "";

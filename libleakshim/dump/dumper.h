@@ -27,6 +27,9 @@ class Dumper {
   // After each sample.
   static void AfterSample(uint64_t now_ns, uint64_t allocated_bytes);
 
+  // After a sample that found memory short: thins the records out, in a task or here.
+  static void MemoryShort(bool index_full);
+
   // A dump on the calling thread. Returns 0 and its path, or -errno. Waits at most `timeout_ns` for one that is
   // running.
   static int Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_bytes);

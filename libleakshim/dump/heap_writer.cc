@@ -161,29 +161,34 @@ struct Counts {
   bool Any() const { return objects != 0 || accum_objects != 0; }
 };
 
-uint64_t RoundUp(double value) {
+// Up or down with the chance that keeps the mean, by a lot that is the cell's own: counts of one would otherwise all
+// err to the same side.
+uint64_t Round(double value, const SnapshotCell& cell) {
   auto whole = static_cast<uint64_t>(value);
-  return static_cast<double>(whole) < value ? whole + 1 : whole;
+  uint64_t hash = (uint64_t{cell.stack} << 32 | cell.thread_uid) ^ uint64_t { cell.size_class } << 40 ^ cell.lg;
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;
+  auto lot = static_cast<double>((hash ^ (hash >> 31)) >> 11) / static_cast<double>(uint64_t{1} << 53);
+  return lot < value - static_cast<double>(whole) ? whole + 1 : whole;
 }
 
 // What stands in a dump of interval 2^lg_file for samples that were drawn under another one: so many that the reader's
 // correction gives their true weight.
-void Rescale(uint64_t* objects, uint64_t* bytes, unsigned lg, unsigned lg_file) {
+void Rescale(uint64_t* objects, uint64_t* bytes, const SnapshotCell& cell, unsigned lg_file) {
   if (*objects == 0) return;
   double mean = static_cast<double>(*bytes) / static_cast<double>(*objects);
   auto share = [mean](unsigned of) {
     return of == 0 ? 1.0 : SampledShare(mean / static_cast<double>(uint64_t{1} << of));
   };
-  double scaled = static_cast<double>(*objects) * share(lg_file) / share(lg);
-  *objects = RoundUp(scaled);
-  *bytes = RoundUp(scaled * mean);
+  *objects = Round(static_cast<double>(*objects) * share(lg_file) / share(cell.lg), cell);
+  *bytes = static_cast<uint64_t>(static_cast<double>(*objects) * mean + 0.5);
 }
 
 Counts CountsOf(const SnapshotCell& cell, unsigned lg_file) {
   Counts counts{cell.objects, cell.bytes, cell.accum_objects, cell.accum_bytes};
   if (cell.lg != lg_file) {
-    Rescale(&counts.objects, &counts.bytes, cell.lg, lg_file);
-    Rescale(&counts.accum_objects, &counts.accum_bytes, cell.lg, lg_file);
+    Rescale(&counts.objects, &counts.bytes, cell, lg_file);
+    Rescale(&counts.accum_objects, &counts.accum_bytes, cell, lg_file);
   }
   return counts;
 }
@@ -304,6 +309,7 @@ class HeapWriter {
     }
     WriteNumber("about.seq", context_.seq);
     WriteText("about.reason", DumpReasonText(context_.reason));
+    if (context_.fork != nullptr) WriteText("about.fork", context_.fork);
     WriteNumber("about.interval", context_.lg_sample == 0 ? 0 : uint64_t{1} << context_.lg_sample);
     static constexpr const char* kUnwinders[] = {"none", "cfi", "libunwind", "fp"};
     WriteText("about.unwinder", kUnwinders[static_cast<int>(context_.unwind)]);
@@ -323,6 +329,8 @@ class HeapWriter {
       WriteNumber("books.java_depth_limit", java.depth_limit);
       WriteNumber("books.java_cut", java.cut);
     }
+    WriteNumber("books.shortened_stacks", capture_books.shortened_stacks.load(std::memory_order_relaxed));
+    WriteNumber("books.thinned", capture_books.thinned.load(std::memory_order_relaxed));
     WriteNumber("books.dumps", context_.dumps_written);
     WriteNumber("books.dumps_failed", context_.dumps_failed);
     WriteNumber("books.own_memory", os::OwnMemoryBytes());

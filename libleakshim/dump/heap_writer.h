@@ -20,6 +20,7 @@ struct DumpContext {
   int pid;
   DumpReason reason;
   uint64_t seq;
+  const char* fork;    // what became of the parent's records; nullptr: the process did not come by fork
   unsigned lg_sample;  // in force now
   UnwindMethod unwind;
   const char* label;          // "" for none

@@ -150,13 +150,14 @@ bool Snapshot::Take(uint64_t now_ns, bool with_accum) {
   uint16_t epoch = dump_epoch.Begin();
   bool complete = true;
   RecordId bound = ThreadBuffer::Bound();
+  uint32_t foreign = ThreadBuffer::LastForeignUid();
   for (RecordId id = 0; id < bound && complete; id++) {
     if (id % kChunkSlots == 0) continue;
     Record* record = ThreadBuffer::At(id);
     if (record == nullptr) continue;
     RenewOldEpochs(record, epoch);
     SeenRecord seen;
-    if (!ReadRecord(*record, epoch, &seen)) continue;
+    if (!ReadRecord(*record, epoch, &seen) || seen.thread_uid <= foreign) continue;
     SnapshotCell* cell;
     complete = Add(seen.stack, SizeClass(seen.life.size_bytes()), seen.life.lg(), seen.thread_uid, &cell);
     if (!complete) break;
@@ -175,6 +176,7 @@ bool Snapshot::Take(uint64_t now_ns, bool with_accum) {
     AccumTable::ForEach(
         [](void* data, const AccumCell& from) {
           auto* to = static_cast<Context*>(data);
+          if (from.thread_uid.load(std::memory_order_relaxed) <= ThreadBuffer::LastForeignUid()) return;
           SnapshotCell* cell;
           if (!to->self->Add(from.stack(), from.size_class(), from.lg(),
                              from.thread_uid.load(std::memory_order_relaxed), &cell)) {

@@ -60,18 +60,6 @@ uint64_t ReadClock(clockid_t clock) {
 
 }  // namespace
 
-long Syscall(long number, long a, long b, long c, long d, long e, long f) {
-  long result;
-  register long r10 asm("r10") = d;
-  register long r8 asm("r8") = e;
-  register long r9 asm("r9") = f;
-  asm volatile("syscall"
-               : "=a"(result)
-               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-               : "rcx", "r11", "memory");
-  return result;
-}
-
 void* MapOwn(size_t bytes) {
   bytes = WholePages(bytes);
   // relaxed: a budget, no data is published through it.

@@ -33,13 +33,17 @@ struct Functions {
   int* (*errno_location)();
 };
 constinit Functions libunwind{};
+using IteratePhdr = int(int (*)(dl_phdr_info*, size_t, void*), void*);
+constinit IteratePhdr* loaders_iterate_phdr = nullptr;
 
 // The module of the pc that is being stepped from: all that libunwind may see of the process.
 constinit thread_local const Module* stepping = nullptr;
 
 int PresentModule(int (*callback)(dl_phdr_info*, size_t, void*), void* data) {
   const Module* module = stepping;
-  if (module == nullptr || module->program_headers == 0) return 0;
+  // Not our walk: a plugin that came later shares this libunwind.
+  if (module == nullptr) return loaders_iterate_phdr(callback, data);
+  if (module->program_headers == 0) return 0;
   dl_phdr_info info{};
   info.dlpi_addr = module->bias;
   info.dlpi_name = module->path;
@@ -128,7 +132,10 @@ int Redirect(const link_map* object, const char* name, uintptr_t replacement) {
 bool InitLibunwind() {
   auto open = reinterpret_cast<void* (*)(const char*, int)>(FindAnywhere("dlopen"));
   libunwind.errno_location = reinterpret_cast<int* (*)()>(FindAnywhere("__errno_location"));
-  if (open == nullptr || libunwind.errno_location == nullptr) return false;
+  loaders_iterate_phdr = reinterpret_cast<IteratePhdr*>(FindAnywhere("dl_iterate_phdr"));
+  if (open == nullptr || libunwind.errno_location == nullptr || loaders_iterate_phdr == nullptr) return false;
+  // A program that uses libunwind itself holds its lock, and the loader's, in an order that must not meet ours.
+  if (FindAnywhere("_ULx86_64_step") != 0) return false;
   // The handle is glibc's link_map. Never closed.
   const auto* object = static_cast<const link_map*>(open("libunwind.so.8", RTLD_NOW | RTLD_LOCAL));
   if (object == nullptr) return false;

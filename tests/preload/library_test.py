@@ -7,6 +7,12 @@ import harness
 
 HOOKS = {"malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "aligned_alloc", "memalign", "valloc",
          "pvalloc", "free_sized", "free_aligned_sized", "malloc_usable_size"}
+# jemalloc's extended calls, and the twenty forms of operator new and delete.
+HOOKS |= {"mallocx", "rallocx", "xallocx", "dallocx", "sdallocx", "nallocx"}
+HOOKS |= {f"_Zn{kind}m{rest}" for kind in "wa" for rest in ("", "RKSt9nothrow_t", "St11align_val_t",
+                                                             "St11align_val_tRKSt9nothrow_t")}
+HOOKS |= {f"_Zd{kind}Pv{rest}" for kind in "la" for rest in ("", "m", "RKSt9nothrow_t", "St11align_val_t",
+                                                              "mSt11align_val_t", "St11align_val_tRKSt9nothrow_t")}
 API = {"leakshim_version", "leakshim_dump", "leakshim_read_counters"}
 # The loader's list of loaded objects: data, not a function.
 IMPORTS = {"_r_debug"}

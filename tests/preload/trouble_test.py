@@ -109,15 +109,6 @@ def a_file_size_limit_kills_nobody():
     assert len(lines_of(run)) == 1 and "File size limit reached" in run.stderr, run.stderr
 
 
-def the_memory_cap_costs_samples_never_the_host():
-    run = harness.run([harness.program("sizes"), "16x300000"], conf="lg_prof_sample:0,prof_mem:1M,prof_final:false")
-    assert run.status == 0 and run.stderr == "", run
-    dump = harness.Dump(run.stdout.split()[1])
-    dump.check_books()
-    assert dump.books["dropped_memory"] > 0
-    assert dump.books["own_memory"] < 4 << 20, dump.books
-
-
 def every_dump_is_a_file_of_its_own():
     run = harness.run([harness.program("host"), "errno"], conf="lg_prof_sample:12,lg_prof_interval:22,prof_keep:0")
     # One that is due while another is being written comes later, so a slow machine makes fewer.

@@ -15,6 +15,7 @@ constexpr size_t kMemoryBytes = 4 << 20;
 alignas(4096) unsigned char memory[kMemoryBytes];
 size_t used = 0;
 uint64_t own_bytes_left = 0;
+uint64_t own_failures = 0;
 bool reset_thread_is_gone = false;
 
 void* Map(size_t bytes) {
@@ -40,9 +41,15 @@ void fake_os::ThreadOfResetIsGone(bool gone) {
 
 void* os::MapOwn(size_t bytes) {
   interleave::Point();  // a system call: others go on meanwhile
-  if (bytes > own_bytes_left) return nullptr;
+  if (bytes > own_bytes_left) {
+    own_failures++;
+    return nullptr;
+  }
   own_bytes_left -= bytes;
   return Map(bytes);
+}
+uint64_t os::OwnMemoryFailures() {
+  return own_failures;
 }
 // What was unmapped is gone for readers too: whoever reads it finds rubbish.
 void os::UnmapOwn(void* address, size_t bytes) {

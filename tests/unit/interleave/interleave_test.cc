@@ -436,6 +436,41 @@ TEST(InterleaveTest, AtTheMemoryCapEverySampleIsCountedOrTold) {
   }
 }
 
+// As thinning does it: every live record is either raised or, by whoever takes it out of the index, killed.
+void Thin(bool keep) {
+  for (RecordId id = 0; id < ThreadBuffer::Bound(); id++) {
+    Record* record = id % kChunkSlots == 0 ? nullptr : ThreadBuffer::At(id);
+    if (record == nullptr) continue;
+    Life life{record->life.load(std::memory_order_acquire)};
+    if (life.state() != RecordState::kLive) continue;
+    if (keep) {
+      ThreadBuffer::RaiseInterval(id, life, 20);
+    } else if (LiveIndex::TakeOutRecord(record->address.load(std::memory_order_relaxed), id)) {
+      ThreadBuffer::Kill(id);
+    }
+  }
+}
+
+TEST(InterleaveTest, ThinningAndAFreeSettleWhoKills) {
+  for (bool keep : {true, false}) {
+    ForAll({.reset = [] { Reset(), Allocate(16, 11); },
+            .fibers = {{[keep] { Thin(keep); }}, {[] { Free(16, 11), Allocate(16, 12), Free(16, 12); }}},
+            .check = []() -> std::string {
+              return CheckAlive({{16, false}});
+            }},
+           300);
+  }
+}
+
+TEST(InterleaveTest, ARaisedRecordIsFoundAndFreed) {
+  ForAll({.reset = [] { Reset(), Allocate(16, 11); },
+          .fibers = {{[] { Thin(true); }}, {[] { Allocate(32, 12); }}},
+          .check = []() -> std::string {
+            return CheckAlive({{16, true}, {32, true}});
+          }},
+         50);
+}
+
 TEST(InterleaveTest, AScratchBlockHasOneOwner) {
   static ScratchBlock* held[3][2];
   static bool shared;

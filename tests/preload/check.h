@@ -1,0 +1,14 @@
+// What the test programs have in common.
+#pragma once
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CHECK(condition)                                                               \
+  do {                                                                                 \
+    if (!(condition)) {                                                                \
+      fprintf(stderr, "%s:%d: %s, errno %d\n", __FILE__, __LINE__, #condition, errno); \
+      _Exit(1);                                                                        \
+    }                                                                                  \
+  } while (0)

@@ -1,0 +1,3 @@
+int inner_answer(void) {
+  return 42;
+}
