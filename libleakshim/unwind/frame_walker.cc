@@ -133,12 +133,10 @@ class MetModules {
 
 }  // namespace
 
-void InitFrameWalker() {
+void InitFrameWalker(const void* above_main) {
   main_thread_pointer = ThreadPointer();
-  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  main_stack_top = PageOf(here) + kPageBytes;
-  // main() may be called from a little above.
-  for (int page = 0; page < 16 && os::PageIsReadable(main_stack_top); page++) main_stack_top += kPageBytes;
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0)), above = reinterpret_cast<uintptr_t>(above_main);
+  main_stack_top = PageOf(above > here ? above : here) + kPageBytes;
 }
 
 WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,

@@ -41,7 +41,7 @@ struct alignas(16) UnwindScratch {
 
 // Prepares `wanted` (kLibunwind opens libunwind.so.8). Returns what will be used: `wanted`, or the next best that
 // works. Context: the constructor only.
-UnwindMethod InitUnwinder(UnwindMethod wanted);
+UnwindMethod InitUnwinder(UnwindMethod wanted, const void* above_main = nullptr);
 
 // The addresses of this library: frames in it are left out of stacks. Empty at first. Context: the constructor.
 void SetOwnCodeRange(uintptr_t start, uintptr_t end);
