@@ -17,7 +17,7 @@ struct WalkStart {
 };
 
 struct OwnCode {
-  uintptr_t start, end;  // frames in here are stepped over and left out
+  uintptr_t start, end;  // a whole module; its frames are stepped over and left out
 };
 
 // Remembers the calling thread's stack as the main thread's. Context: the constructor, on the stack that the process
