@@ -2,7 +2,7 @@
 # The tests that take long, in their long form. What scripts/test.sh runs of them is a sample.
 #
 #   scripts/soak.sh             everything
-#   scripts/soak.sh PART...     jvm
+#   scripts/soak.sh PART...     jvm, unwind
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
@@ -19,8 +19,13 @@ soak_jvm() {
   python3 tests/jvm/doctored_test.py --long
 }
 
+# Two million stacks walked twice; minutes of threads that load, throw, allocate and iterate at once.
+soak_unwind() {
+  LEAKSHIM_SOAK=1 LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs python3 tests/preload/unwind_test.py
+}
+
 parts=("$@")
-((${#parts[@]})) || parts=(jvm)
+((${#parts[@]})) || parts=(jvm unwind)
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 cmake --preset release >/dev/null

@@ -13,7 +13,7 @@
 namespace leakshim {
 
 struct OwnCode {
-  uintptr_t start, end;  // frames in here are stepped over and left out
+  uintptr_t start, end;  // a whole module; its frames are stepped over and left out
 };
 
 // Remembers the calling thread's stack as the main thread's, with `above_main` in it above all frames, if not nullptr.
