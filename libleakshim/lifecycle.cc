@@ -24,8 +24,7 @@
 #include "unwind/module_map.h"
 #include "unwind/unwinder.h"
 
-// The program's `malloc` as every object sees it: ours, unless somebody got in front.
-extern "C" void* malloc(size_t);
+extern "C" void* malloc(size_t);  // ours
 
 // Bounds of this object as the linker lays it out.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
@@ -74,10 +73,11 @@ void Disarm() {
 }
 
 // The object that the loader finds `malloc` in, when that is not this library; nullptr when it is. Asked of each
-// object's own tables: dlsym would tell what the caller sees.
+// object's own tables, in the loader's order. The address of `malloc` says nothing: where a program that is not
+// position-independent takes it, that is the program's own stub for every object.
 const char* ObjectOfForeignMalloc() {
   for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
-    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") != reinterpret_cast<uintptr_t>(&malloc)) continue;
+    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") == 0) continue;
     if (object->l_ld == _DYNAMIC) return nullptr;
     return object->l_name[0] != 0 ? object->l_name : "the program itself";
   }

@@ -2,7 +2,7 @@
 # The long runs: what CI does once, many times over, because a race shows once in fifty. Hours; nothing here is in CI.
 #
 #   scripts/soak.sh            all
-#   scripts/soak.sh NAME...    some: hazards, suites
+#   scripts/soak.sh NAME...    some: hazards, suites, servers
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
@@ -33,8 +33,18 @@ suites() {
   done
 }
 
+# --- servers: their ordinary load ------------------------------------------------------------------------------------------
+servers() {
+  need_packages redis-server nginx-light postgresql nodejs
+  local round
+  for ((round = 1; round <= 5; round++)); do
+    echo "== servers: round $round of 5"
+    python3 tests/suites/servers_test.py
+  done
+}
+
 parts=("$@")
-((${#parts[@]})) || parts=(hazards suites)
+((${#parts[@]})) || parts=(hazards suites servers)
 for part in "${parts[@]}"; do
   "$part"
 done
