@@ -29,6 +29,14 @@ double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes)
   return 1 / (probability > 0 ? probability : ratio);
 }
 
+double InuseVariance(const SampledCounts& counts, uint64_t interval_bytes) {
+  if (counts.inuse_objects == 0 || interval_bytes == 0) return 0;
+  const double samples = static_cast<double>(counts.inuse_objects);
+  const double size = static_cast<double>(counts.inuse_bytes) / samples;
+  const double factor = SamplingFactor(counts.inuse_objects, counts.inuse_bytes, interval_bytes);  // 1/p
+  return samples * size * size * (factor - 1) * factor;
+}
+
 Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes) {
   const double inuse = SamplingFactor(counts.inuse_objects, counts.inuse_bytes, interval_bytes);
   const double alloc = SamplingFactor(counts.alloc_objects, counts.alloc_bytes, interval_bytes);
