@@ -180,7 +180,8 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
                              : flags.show_bytes ? Unit::kBytes
                                                 : Unit::kMegabytes,
                      .thread = {},
-                     .top = flags.top};
+                     .top = flags.top,
+                     .errors = flags.errors};
     if (thread != kAllThreads) form.thread = thread;
     text += TextReport(*graph, form);
   }

@@ -29,14 +29,6 @@ double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes)
   return 1 / (probability > 0 ? probability : ratio);
 }
 
-double InuseVariance(const SampledCounts& counts, uint64_t interval_bytes) {
-  if (counts.inuse_objects == 0 || interval_bytes == 0) return 0;
-  const double samples = static_cast<double>(counts.inuse_objects);
-  const double size = static_cast<double>(counts.inuse_bytes) / samples;
-  const double factor = SamplingFactor(counts.inuse_objects, counts.inuse_bytes, interval_bytes);  // 1/p
-  return samples * size * size * (factor - 1) * factor;
-}
-
 Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes) {
   const double inuse = SamplingFactor(counts.inuse_objects, counts.inuse_bytes, interval_bytes);
   const double alloc = SamplingFactor(counts.alloc_objects, counts.alloc_bytes, interval_bytes);
@@ -44,6 +36,20 @@ Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes) {
                   .inuse_bytes = static_cast<double>(counts.inuse_bytes) * inuse,
                   .alloc_objects = static_cast<double>(counts.alloc_objects) * alloc,
                   .alloc_bytes = static_cast<double>(counts.alloc_bytes) * alloc};
+}
+
+Estimate VarianceFrom(const SampledCounts& counts, uint64_t interval_bytes) {
+  Estimate variance;
+  const auto fill = [&](uint64_t objects, uint64_t bytes, double* of_objects, double* of_bytes) {
+    if (objects == 0 || interval_bytes == 0) return;
+    const double samples = static_cast<double>(objects), size = static_cast<double>(bytes) / samples;
+    const double factor = SamplingFactor(objects, bytes, interval_bytes);  // 1/p
+    *of_objects = samples * (factor - 1) * factor;
+    *of_bytes = *of_objects * size * size;
+  };
+  fill(counts.inuse_objects, counts.inuse_bytes, &variance.inuse_objects, &variance.inuse_bytes);
+  fill(counts.alloc_objects, counts.alloc_bytes, &variance.alloc_objects, &variance.alloc_bytes);
+  return variance;
 }
 
 }  // namespace leakshim

@@ -114,7 +114,7 @@ void SeriesBuilder::Add(const Profile& profile, double file_time) {
       point.samples += static_cast<float>(line.counts.inuse_objects);
       point.bytes += estimate.inuse_bytes;
       point.objects += estimate.inuse_objects;
-      point.variance += InuseVariance(line.counts, profile.interval_bytes);
+      point.variance += VarianceFrom(line.counts, profile.interval_bytes).inuse_bytes;
       if (line.counts.inuse_bytes / line.counts.inuse_objects < kMmapThreshold) {
         facts.small_bytes += estimate.inuse_bytes;
       }
