@@ -10,7 +10,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "output/human.h"
-#include "symbolize/demangle.h"
 
 namespace leakshim {
 namespace {
@@ -24,7 +23,8 @@ std::string BaseName(const std::string& path) {
 }
 
 std::string FrameText(const FunctionInfo& info) {
-  std::string text = info.verbatim ? info.name : ShortName(info.name);
+  std::string text = info.verbatim ? info.name : PlainName(info.name);
+  if (text == "operator") text = "operator()";
   if (!info.known && !info.verbatim) text = absl::StrCat("[", info.name, "]");
   if (!info.file.empty()) {
     absl::StrAppend(&text, " (", BaseName(info.file), info.line > 0 ? absl::StrCat(":", info.line) : "", ")");
@@ -33,7 +33,10 @@ std::string FrameText(const FunctionInfo& info) {
 }
 
 std::string ProcessName(const ProcessSeries& series) {
-  if (series.executable.empty()) return series.key;  // jemalloc's: what its file names have in common
+  if (series.executable.empty()) {
+    // jemalloc's: what its file names have in common.
+    return series.pid.empty() ? series.key : absl::StrCat("pid ", series.pid);
+  }
   return absl::StrCat(BaseName(series.executable), " (pid ", series.pid, ")",
                       series.label.empty() ? "" : absl::StrCat(" ", series.label));
 }

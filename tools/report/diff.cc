@@ -16,7 +16,8 @@ using Levels = std::map<std::vector<FunctionId>, Level>;
 
 double UptimeOf(const ProcessSeries& series, size_t dump) {
   const DumpFacts& facts = series.dumps[dump];
-  return std::isnan(facts.uptime) ? facts.time - series.dumps.front().time : facts.uptime;
+  if (!std::isnan(facts.uptime)) return facts.uptime;
+  return series.dumps.size() > 1 ? facts.time - series.dumps.front().time : 0;
 }
 
 double LastUptime(const std::vector<std::unique_ptr<ProcessSeries>>& side) {
@@ -146,8 +147,8 @@ DiffReport MakeDiff(const std::vector<std::unique_ptr<ProcessSeries>>& old_side,
   Side new_levels = LevelsOf(new_side, same_process ? kAny : common);
   report.old_dumps = old_levels.dumps;
   report.new_dumps = new_levels.dumps;
-  report.old_uptime = old_levels.uptime;
-  report.new_uptime = new_levels.uptime;
+  if (old_levels.uptime > 0) report.old_uptime = old_levels.uptime;
+  if (new_levels.uptime > 0) report.new_uptime = new_levels.uptime;
   report.per = options.per;
   // Where no dumps of like uptimes exist, rates are compared.
   constexpr double kAlike = 1.25;

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "symbolize/demangle.h"
 
@@ -55,6 +56,13 @@ bool IsLibraryFile(absl::string_view path) {
 
 }  // namespace
 
+std::string PlainName(absl::string_view name) {
+  std::string text = absl::StrReplaceAll(name, {{"(anonymous namespace)::", ""}});
+  const size_t clone = text.find(" [clone ");
+  if (clone != std::string::npos) text.resize(clone);
+  return ShortName(text);
+}
+
 std::string FunctionKey(absl::string_view name, bool verbatim) {
   static constexpr absl::string_view kNumbered[] = {"$$Lambda$",
                                                     "$$Lambda",
@@ -100,14 +108,12 @@ std::string FunctionKey(absl::string_view name, bool verbatim) {
     }
     text += name[i++];
   }
-  const size_t clone = text.find(" [clone ");
-  if (clone != std::string::npos) text.resize(clone);
   static constexpr absl::string_view kClones[] = {".isra.", ".constprop.", ".part.", ".cold", ".lto_priv.", ".llvm."};
   for (absl::string_view suffix : kClones) {
     const size_t at = text.find(std::string(suffix));
     if (at != std::string::npos && at > 0) text.resize(at);
   }
-  return verbatim ? text : ShortName(text);
+  return verbatim ? text : PlainName(text);
 }
 
 FunctionId FrameTable::Intern(FunctionInfo info) {
@@ -171,6 +177,8 @@ FrameTable::Range FrameTable::Functions(const Profile& profile, uint64_t address
       info.line = 0;
     } else {
       info.key = FunctionKey(frame.function, frame.verbatim);
+      // An inlined lambda has no other name than this.
+      if (info.key == "operator") absl::StrAppend(&info.key, "() of ", frame.file);
     }
     info.library = !info.known || IsLibraryName(info.key) || (!place.path.empty() && IsLibraryFile(place.path));
     if (name.known) info.allocator = allocator_frames_.Classify(ShownName(frame));

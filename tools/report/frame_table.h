@@ -44,6 +44,9 @@ struct FunctionInfo {
 // `verbatim`, argument lists.
 std::string FunctionKey(absl::string_view name, bool verbatim);
 
+// Returns a C++ name as reports of stacks show it: as tables do, without clone marks and anonymous namespaces.
+std::string PlainName(absl::string_view name);
+
 class FrameTable {
  public:
   // `symbolizer` may be null; both must outlive this.

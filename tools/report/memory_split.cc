@@ -83,6 +83,14 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
     split.rates[i] = rate_of(parts[i]);
     rest -= split.rates[i];
   }
+  // A drop of RSS elsewhere, such as a Java heap that shrinks, does not hide these; a peak only ever rises.
+  for (MemoryClass memory_class : {MemoryClass::kAllocatorSlack, MemoryClass::kMetaspace, MemoryClass::kFiles}) {
+    const auto index = static_cast<size_t>(memory_class);
+    Curve curve;
+    curve.times = rss.times;
+    curve.values = parts[index];
+    split.grows[index] = MeasureGrowth(curve).Grows();
+  }
   // How much of a stack is resident nobody tells; at most its address space is.
   const double stacks = rate_of(series.Fact(&DumpFacts::map_stacks));
   if (rest > 0 && stacks > 0) {

@@ -19,12 +19,11 @@ struct MemorySplit {
   size_t first = 0;                               // first dump of the window that all rates are of
   double rss_rate = 0;                            // bytes per second, over the window
   std::array<double, kMemoryClasses> rates = {};  // bytes per second; their sum is rss_rate
+  std::array<bool, kMemoryClasses> grows = {};    // the class by itself, whatever RSS as a whole does
   double seconds_to_limit = kUnknown;
   double limit_bytes = kUnknown;
-  bool limit_is_near = false;
 };
 
-// `first`: the first dump of the window, as the growth of malloc live has it, so that all rates are of one time.
 MemorySplit SplitMemory(const ProcessSeries& series);
 
 // What a person should look at where memory of class `memory_class` grows; empty: nothing to add.

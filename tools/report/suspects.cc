@@ -392,13 +392,14 @@ void JudgeProcess(ProcessReport* report) {
   const bool malloc_first = growing + waiting >= kMatters * split.rss_rate;
   const double outside_floor = (malloc_first ? kMattersBeside : kMatters) * split.rss_rate;
   std::string outside;
-  if (rss_grows) {
-    // The largest class outside malloc.
-    size_t largest = static_cast<size_t>(MemoryClass::kAllocatorSlack);
-    for (size_t i = largest; i < kMemoryClasses; ++i) {
-      if (split.rates[i] > split.rates[largest]) largest = i;
-    }
-    if (split.rates[largest] > outside_floor) outside = NextStep(series, split, static_cast<MemoryClass>(largest));
+  // The largest class outside malloc.
+  size_t largest = static_cast<size_t>(MemoryClass::kAllocatorSlack);
+  for (size_t i = largest; i < kMemoryClasses; ++i) {
+    if (split.rates[i] > split.rates[largest]) largest = i;
+  }
+  if (split.known && (rss_grows || split.grows[largest]) && split.rates[largest] > outside_floor &&
+      split.rates[largest] * span > kMaterialBytes) {
+    outside = NextStep(series, split, static_cast<MemoryClass>(largest));
   }
   const double in_malloc = growing + waiting;
   const bool malloc_matters =
