@@ -21,6 +21,9 @@ struct FlagSpec {
 };
 
 constexpr FlagSpec kFlags[] = {
+    {"leaks", nullptr, Group::kMode,
+     "what leaks, how fast, how sure, from a series of dumps (default without arguments)"},
+    {"diff", nullptr, Group::kMode, "what changed from OLD to NEW: dumps or directories of dumps"},
     {"text", nullptr, Group::kMode, "table of functions, the largest first (default)"},
     {"collapsed", nullptr, Group::kMode, "one line a stack, for flame graphs"},
     {"raw", nullptr, Group::kMode, "a profile with its names in it, that needs no binary"},
@@ -45,6 +48,11 @@ constexpr FlagSpec kFlags[] = {
     {"lib_prefix", "DIR,DIR", Group::kNone, "look for binaries under these folders first"},
     {"plumbing", "FILE", Group::kNone, "more functions that only pass requests on; none: hide nothing"},
     {"jeprof-compat", nullptr, Group::kNone, "do as jeprof does where leakprof knows better"},
+    {"json", nullptr, Group::kNone, "--leaks (which it implies) or --diff for programs"},
+    {"callers", nullptr, Group::kNone, "with --leaks: unfold each suspect into its callers"},
+    {"pool", "NAME,NAME", Group::kNone, "with --leaks: functions with such names grow pools"},
+    {"per", "UNIT", Group::kNone, "with --diff: rates per hour of uptime, or per GB allocated"},
+    {"errors", nullptr, Group::kNone, "with --text: the sampling error of each row"},
     {"help", nullptr, Group::kNone, "this text"},
     {"version", nullptr, Group::kNone, "the version"},
 };
@@ -68,6 +76,18 @@ absl::Status Apply(const FlagSpec& flag, const std::string& value, Flags* flags)
   const absl::string_view name = flag.name;
   if (name == "collapsed") flags->mode = Mode::kCollapsed;
   if (name == "raw") flags->mode = Mode::kRaw;
+  if (name == "leaks") flags->mode = Mode::kLeaks;
+  if (name == "diff") flags->mode = Mode::kDiff;
+  if (name == "json") flags->json = true;
+  if (name == "callers") flags->callers = true;
+  if (name == "errors") flags->errors = true;
+  if (name == "pool") flags->pools = absl::StrSplit(value, ',', absl::SkipEmpty());
+  if (name == "per") {
+    if (value != "hour" && value != "GB") {
+      return absl::InvalidArgumentError(absl::StrCat("--per=", value, ": neither hour nor GB"));
+    }
+    flags->per = value;
+  }
   if (flag.group == Group::kValue) flags->value = flag.name;
   if (flag.group == Group::kGranularity) flags->granularity = flag.name;
   if (name == "cum") flags->cum = true;
@@ -141,15 +161,29 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   if (flags.jeprof_compat && !flags.plumbing.empty()) {
     return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
   }
+  const FlagSpec* mode = chosen[static_cast<size_t>(Group::kMode)];
+  const bool nothing_to_sum = flags.files.empty() && flags.base.empty() && flags.focus.empty() &&
+                              flags.ignore.empty() && flags.retain.empty() && flags.exclude.empty() &&
+                              flags.thread.empty();
+  if (mode == nullptr && (flags.json || flags.callers || !flags.pools.empty() || nothing_to_sum)) {
+    flags.mode = Mode::kLeaks;
+  }
+  if (flags.json && flags.mode != Mode::kLeaks && flags.mode != Mode::kDiff) {
+    return absl::InvalidArgumentError(absl::StrCat("--json is for --leaks and --diff, not for --", mode->name));
+  }
+  if (!flags.per.empty() && flags.mode != Mode::kDiff) return absl::InvalidArgumentError("--per is for --diff");
   return flags;
 }
 
 std::string HelpText() {
   std::string text =
-      "usage: leakprof [OPTIONS] [PROGRAM] PROFILE...\n\n"
+      "usage: leakprof [OPTIONS] [PROGRAM] PROFILE...\n"
+      "       leakprof [--leaks] [PROFILE|DIRECTORY]...\n"
+      "       leakprof --diff OLD NEW\n\n"
       "Prints what holds native memory, from the dumps of libleakshim.so or of jemalloc.\n"
       "PROGRAM may be left out: a dump of ours names its executable. Several dumps of one\n"
-      "process are its history: the last one is shown. Dumps of several processes are added.\n";
+      "process are its history: the last one is shown. Dumps of several processes are added.\n"
+      "Without arguments: what leaks, by the dumps in this directory.\n";
   constexpr struct {
     Group group;
     const char* title;

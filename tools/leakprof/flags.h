@@ -11,12 +11,15 @@
 
 namespace leakshim {
 
-enum class Mode { kText, kCollapsed, kRaw };
+enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff };
 
 struct Flags {
   bool help = false, version = false;
   Mode mode = Mode::kText;
   bool cum = false, show_bytes = false, drop_negative = false, jeprof_compat = false;
+  bool json = false, callers = false, errors = false;
+  std::string per;  // --diff: "", "hour" or "GB"
+  std::vector<std::string> pools;
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;

@@ -15,6 +15,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "leakprof/flags.h"
+#include "leakprof/series_commands.h"
+#include "leakprof/talk.h"
 #include "output/output.h"
 #include "profile/file_text.h"
 #include "profile/heap_v2.h"
@@ -25,18 +27,6 @@
 
 namespace leakshim {
 namespace {
-
-enum ExitStatus { kDone = 0, kBadUsage = 1, kUnreadable = 2 };
-
-void Say(absl::string_view text) {
-  const std::string line = absl::StrCat("leakprof: ", text, "\n");
-  fputs(line.c_str(), stderr);
-}
-
-// True if all of it could be written.
-bool Print(const std::string& text) {
-  return fwrite(text.data(), 1, text.size(), stdout) == text.size() && fflush(stdout) == 0;
-}
 
 using Profiles = std::vector<std::unique_ptr<Profile>>;
 
@@ -190,7 +180,8 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
                              : flags.show_bytes ? Unit::kBytes
                                                 : Unit::kMegabytes,
                      .thread = {},
-                     .top = flags.top};
+                     .top = flags.top,
+                     .errors = flags.errors};
     if (thread != kAllThreads) form.thread = thread;
     text += TextReport(*graph, form);
   }
@@ -215,6 +206,15 @@ int Run(const std::vector<std::string>& arguments) {
   if (!flags.files.empty() && IsElf(flags.files.front())) {
     program = flags.files.front();
     flags.files.erase(flags.files.begin());
+  }
+  if (flags.mode == Mode::kLeaks || flags.mode == Mode::kDiff) {
+    const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
+    if (!allocator_frames.ok()) {
+      Say(allocator_frames.status().message());
+      return kBadUsage;
+    }
+    return flags.mode == Mode::kLeaks ? RunLeaks(flags, program, *allocator_frames)
+                                      : RunDiff(flags, program, *allocator_frames);
   }
   if (flags.files.empty()) {
     Say("no profile given; usage: leakprof [OPTIONS] [PROGRAM] PROFILE...");

@@ -20,6 +20,7 @@ struct TextOptions {
   Unit unit = Unit::kMegabytes;
   std::optional<uint64_t> thread = {};  // the report is of one thread
   size_t top = 0;                       // rows at most; 0: all
+  bool errors = false;                  // a standard error behind each value; [noise] where it is above half
 };
 
 // jeprof's table: total, then flat, its share, the running share, cumulative, its share, name. Rows as they come.

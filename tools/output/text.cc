@@ -43,6 +43,16 @@ std::string TextReport(const CallGraph& graph, const TextOptions& options) {
   for (size_t i = 0; i < rows; ++i) {
     const CallGraphRow& row = graph.rows[i];
     running += row.flat;
+    if (options.errors) {
+      const double flat_sigma = std::sqrt(row.flat_variance), cum_sigma = std::sqrt(row.cum_variance);
+      const bool noise = std::abs(row.flat) < 2 * flat_sigma || std::abs(row.cum) < 2 * cum_sigma;
+      const auto error = [&](double sigma) { return absl::StrCat("+-", FormatValue(sigma, options.unit)); };
+      absl::StrAppendFormat(&text, "%8s %8s %6s %6s %8s %8s %6s %s%s\n", FormatValue(row.flat, options.unit),
+                            error(flat_sigma), Percent(row.flat, graph.flat_sum), Percent(running, graph.flat_sum),
+                            FormatValue(row.cum, options.unit), error(cum_sigma), Percent(row.cum, graph.flat_sum),
+                            row.name, noise ? "  [noise]" : "");
+      continue;
+    }
     absl::StrAppendFormat(&text, "%8s %6s %6s %8s %6s %s\n", FormatValue(row.flat, options.unit),
                           Percent(row.flat, graph.flat_sum), Percent(running, graph.flat_sum),
                           FormatValue(row.cum, options.unit), Percent(row.cum, graph.flat_sum), row.name);

@@ -38,4 +38,18 @@ Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes) {
                   .alloc_bytes = static_cast<double>(counts.alloc_bytes) * alloc};
 }
 
+Estimate VarianceFrom(const SampledCounts& counts, uint64_t interval_bytes) {
+  Estimate variance;
+  const auto fill = [&](uint64_t objects, uint64_t bytes, double* of_objects, double* of_bytes) {
+    if (objects == 0 || interval_bytes == 0) return;
+    const double samples = static_cast<double>(objects), size = static_cast<double>(bytes) / samples;
+    const double factor = SamplingFactor(objects, bytes, interval_bytes);  // 1/p
+    *of_objects = samples * (factor - 1) * factor;
+    *of_bytes = *of_objects * size * size;
+  };
+  fill(counts.inuse_objects, counts.inuse_bytes, &variance.inuse_objects, &variance.inuse_bytes);
+  fill(counts.alloc_objects, counts.alloc_bytes, &variance.alloc_objects, &variance.alloc_bytes);
+  return variance;
+}
+
 }  // namespace leakshim

@@ -36,4 +36,11 @@ double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes)
 // Both pairs of `counts`, each corrected on its own.
 Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes);
 
+// Returns the variance of each value of that estimate: n samples of s bytes, each sampled with probability p, stand for
+// n s / p bytes with variance n s^2 (1 - p) / p^2, and for n / p objects with variance n (1 - p) / p^2. 0 where every
+// allocation was recorded. Variances of several lines add up. Context: reader only (floating point).
+// Source: the Horvitz-Thompson estimator under Poisson sampling (Saerndal, Swensson, Wretman: Model Assisted Survey
+// Sampling, 1992, 3.5), with the sum over all blocks estimated from those sampled.
+Estimate VarianceFrom(const SampledCounts& counts, uint64_t interval_bytes);
+
 }  // namespace leakshim

@@ -59,7 +59,8 @@ LocationId ProfileSum::Intern(const Profile& profile, uint32_t space, uint64_t a
 
 uint32_t ProfileSum::InternStack(uint32_t first) {
   const uint32_t index = static_cast<uint32_t>(stacks_.size());
-  stacks_.push_back(SumStack{.first = first, .count = static_cast<uint32_t>(frames_.size()) - first, .value = {}});
+  stacks_.push_back(
+      SumStack{.first = first, .count = static_cast<uint32_t>(frames_.size()) - first, .value = {}, .variance = {}});
   auto [entry, added] = stack_set_.insert(index);
   if (added) return index;
   stacks_.pop_back();
@@ -72,11 +73,12 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
   // Most frames are repeated: look each address up once for each file.
   absl::flat_hash_map<LocationKey, LocationId> seen;
   for (const Stack& stack : profile.stacks) {
-    Estimate value;
+    Estimate value, variance;
     bool counted = false;
     for (const CountLine& line : profile.StackLines(stack)) {
       if (line.thread != options_.thread) continue;
       value += EstimateFrom(line.counts, profile.interval_bytes);
+      variance += VarianceFrom(line.counts, profile.interval_bytes);
       counted = true;
     }
     if (!counted) continue;
@@ -97,6 +99,7 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
       frames_.push_back(entry->second);
     }
     SumStack& sum = stacks_[InternStack(first)];
+    sum.variance += variance;
     if (subtract) {
       sum.value -= value;
     } else {

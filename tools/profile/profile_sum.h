@@ -33,6 +33,8 @@ struct SumStack {
   uint32_t first = 0;
   uint32_t count = 0;
   Estimate value;
+  Estimate
+      variance;  // of each value, by sampling; of a difference an upper bound: what both have in common counts twice
 };
 
 class ProfileSum {

@@ -178,6 +178,7 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
   uint32_t stack_number = 0;
   for (const SumStack& stack : sum.stacks()) {
     const double value = ValueOf(stack.value, options.value);
+    const double variance = ValueOf(stack.variance, options.value);
     graph.total += value;
     ++stack_number;
     if (!(*filter)->Apply(stack, &kept)) continue;
@@ -188,7 +189,8 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
         for (std::string& name : RowNames(sum.locations()[location], names.Of(location), options)) {
           auto [entry, added] = row_ids.try_emplace(name, static_cast<uint32_t>(graph.rows.size()));
           if (added) {
-            graph.rows.push_back(CallGraphRow{.name = std::move(name), .flat = 0, .cum = 0});
+            graph.rows.push_back(
+                CallGraphRow{.name = std::move(name), .flat = 0, .cum = 0, .flat_variance = 0, .cum_variance = 0});
             counted_by.push_back(0);
           }
           rows.push_back(entry->second);
@@ -197,12 +199,14 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
       for (uint32_t row : rows) {
         if (is_leaf) {
           graph.rows[row].flat += value;
+          graph.rows[row].flat_variance += variance;
           graph.flat_sum += value;
           is_leaf = false;
         }
         if (counted_by[row] == stack_number) continue;
         counted_by[row] = stack_number;
         graph.rows[row].cum += value;
+        graph.rows[row].cum_variance += variance;
       }
     }
   }

@@ -33,6 +33,8 @@ struct CallGraphRow {
   std::string name;
   double flat = 0;
   double cum = 0;
+  double flat_variance = 0;  // by sampling
+  double cum_variance = 0;
 };
 
 struct CallGraph {

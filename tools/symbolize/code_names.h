@@ -34,9 +34,10 @@ class CodeNames {
 
   const CodeName& Of(LocationId location);
 
- private:
+  // The same for a place that need not be in the sum; nothing is remembered.
   CodeName Find(const Location& location) const;
 
+ private:
   const ProfileSum& sum_;
   Symbolizer* const symbolizer_;
   const bool recorded_names_;

@@ -1,0 +1,19 @@
+// Numbers as people read them.
+#pragma once
+
+#include <string>
+
+namespace leakshim {
+
+// "412M", "1.3G", "96K", "12": bytes in powers of 1024, about three digits.
+std::string ByteText(double bytes);
+// The same with its sign, "+0" for what rounds to nothing: a rate per hour.
+std::string SignedByteText(double bytes);
+// "11185", "1.2M": a count.
+std::string CountText(double count);
+// "4711", "JSON text": with quotes and escapes, always valid JSON and UTF-8.
+std::string JsonText(const std::string& text);
+// A JSON number; null for NaN and infinities.
+std::string JsonNumber(double value);
+
+}  // namespace leakshim

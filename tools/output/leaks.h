@@ -1,0 +1,32 @@
+// The verdict on processes, for people and for programs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/frame_table.h"
+#include "report/suspects.h"
+
+namespace leakshim {
+
+struct LeaksOptions {
+  size_t top = 0;        // suspects shown of each process; 0: those that grow and the largest of the others
+  bool callers = false;  // unfold each suspect
+  bool colour = false;
+  size_t width = 110;
+};
+
+// All processes of one run, the verdicts first.
+std::string LeaksText(const std::vector<ProcessReport>& reports, const FrameTable& frames, const LeaksOptions& options);
+
+// {"processes": [...]} as leakprof(1) describes it.
+std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTable& frames, const LeaksOptions& options);
+
+// `functions`, leaf first, as lines of `f < g < h` of at most `width` columns, each behind `indent`.
+std::string StackText(const std::vector<FunctionId>& functions, const FrameTable& frames, const std::string& indent,
+                      size_t width);
+
+// One stack as a JSON array of frames.
+std::string StackJson(const std::vector<FunctionId>& functions, const FrameTable& frames);
+
+}  // namespace leakshim
