@@ -179,9 +179,16 @@ size_t BootUsableSize(void* block) {
   return ResolveNextMalloc() ? next_malloc.malloc_usable_size(block) : 0;
 }
 
+// By its newest version, or where there is no other by one that only references with that version bind to:
+// libc_malloc_debug has its whole family so.
+uintptr_t FindMember(const os::DynamicTables& tables, const char* name) {
+  uintptr_t found = os::FindSymbol(tables, name);
+  return found != 0 ? found : os::FindSymbol(tables, name, true);
+}
+
 template <typename F>
 void Take(F*& member, const os::DynamicTables& tables, const char* name, F* otherwise) {
-  uintptr_t found = os::FindSymbol(tables, name);
+  uintptr_t found = FindMember(tables, name);
   F* function = found != 0 ? reinterpret_cast<F*>(found) : otherwise;
   // Other threads may call through the pointer at any moment; each value it ever has is right.
   __atomic_store_n(&member, function, __ATOMIC_RELEASE);
@@ -195,26 +202,26 @@ bool Resolve() {
   const link_map* object = self == nullptr ? nullptr : self->l_next;
   for (; object != nullptr; object = object->l_next) {
     tables = os::ReadDynamicTables(object);
-    if (os::FindSymbol(tables, "malloc") != 0 && os::FindSymbol(tables, "free") != 0 &&
-        os::FindSymbol(tables, "realloc") != 0 && os::FindSymbol(tables, "calloc") != 0) {
+    if (FindMember(tables, "malloc") != 0 && FindMember(tables, "free") != 0 && FindMember(tables, "realloc") != 0 &&
+        FindMember(tables, "calloc") != 0) {
       break;
     }
   }
   if (object == nullptr) return false;
   // The aligned members first, because the others may be built from them. aligned_alloc or posix_memalign is there in
   // every allocator since C11; what has neither fails aligned requests through its missing member.
-  bool has_memalign = os::FindSymbol(tables, "memalign") != 0;
-  bool has_posix_memalign = os::FindSymbol(tables, "posix_memalign") != 0;
+  bool has_memalign = FindMember(tables, "memalign") != 0;
+  bool has_posix_memalign = FindMember(tables, "posix_memalign") != 0;
   Take(next_malloc.aligned_alloc, tables, "aligned_alloc", &AlignedAllocFromMemalign);
   Take(next_malloc.memalign, tables, "memalign",
        has_posix_memalign ? &MemalignFromPosixMemalign : &MemalignFromAlignedAlloc);
   Take(next_malloc.posix_memalign, tables, "posix_memalign", &PosixMemalignFromMemalign);
-  if (!has_memalign && !has_posix_memalign && os::FindSymbol(tables, "aligned_alloc") == 0) return false;
+  if (!has_memalign && !has_posix_memalign && FindMember(tables, "aligned_alloc") == 0) return false;
   Take(next_malloc.valloc, tables, "valloc", &VallocFromMemalign);
   Take(next_malloc.pvalloc, tables, "pvalloc", &PvallocFromMemalign);
   Take(next_malloc.reallocarray, tables, "reallocarray", &ReallocArrayFromRealloc);
-  bool is_libc = os::FindSymbol(tables, "__libc_start_main") != 0;
-  next_malloc.reallocarray_is_whole = !is_libc && os::FindSymbol(tables, "reallocarray") != 0;
+  bool is_libc = FindMember(tables, "__libc_start_main") != 0;
+  next_malloc.reallocarray_is_whole = !is_libc && FindMember(tables, "reallocarray") != 0;
   Take(next_malloc.free_sized, tables, "free_sized", &FreeSizedFromFree);
   Take(next_malloc.free_aligned_sized, tables, "free_aligned_sized", &FreeAlignedSizedFromFree);
   Take(next_malloc.malloc_usable_size, tables, "malloc_usable_size", &UsableSizeUnknown);

@@ -115,6 +115,12 @@ def glibcs_malloc_checker_works_on_both_sides():
     # Behind us it is the allocator that we serve; in front of us it is one that we cannot see through.
     run = harness.run([HOST, "plain", PLUGIN], conf=ALL, env=env, preload=f"{harness.LIBRARY}:{checker}")
     assert run.status == 0 and run.stdout == "fine\n" and run.stderr == "" and run.dumps, run
+    # And it is the one that checks: a broken block is noticed as without us.
+    broken = "import ctypes; c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; p = c.malloc(24); " \
+             "ctypes.memset(p + 24, 1, 1); c.free(ctypes.c_void_p(p))"
+    for preload in (checker, f"{harness.LIBRARY}:{checker}"):
+        run = harness.run(["/usr/bin/python3", "-c", broken], conf=ALL, env=env, preload=preload)
+        assert run.status == -6 and "invalid pointer" in run.stderr, (preload, run)
     run = harness.run([HOST, "plain", PLUGIN], conf=ALL, env=env, preload=f"{checker}:{harness.LIBRARY}")
     assert run.status == 0 and run.stdout == "fine\n" and re.fullmatch(ONE_LINE, run.stderr) and not run.dumps, run
 
