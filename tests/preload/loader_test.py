@@ -125,6 +125,19 @@ def glibcs_malloc_checker_works_on_both_sides():
     assert run.status == 0 and run.stdout == "fine\n" and re.fullmatch(ONE_LINE, run.stderr) and not run.dumps, run
 
 
+def jemallocs_own_profiler_and_ours_go_side_by_side():
+    for command in ([harness.program("stress"), "400000", "500"], [harness.program("loader_host"), "plain", PLUGIN]):
+        run = harness.run(command, conf=OFTEN, env={"MALLOC_CONF": "prof:true,lg_prof_sample:10,lg_prof_interval:22"},
+                          preload=f"{harness.LIBRARY}:{LIBRARIES}/libjemalloc.so.2", timeout=120)
+        assert run.status == 0, run
+        ours = [line for line in run.stderr.splitlines() if line.startswith("leakshim: ")]
+        assert len(ours) == 1 and "jemalloc's own profiler is on as well; our dumps go to leakshim.shim.*" in ours[0], run.stderr
+        mine = [path for path in run.dumps if "leakshim.shim." in path]
+        assert mine
+        for path in mine:
+            harness.Dump(path).check_books()
+
+
 def double_frees_still_reach_the_allocator_that_notices():
     script = "import ctypes; c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; p = ctypes.c_void_p(c.malloc({0})); " \
              "c.free(p); c.free(p)"
