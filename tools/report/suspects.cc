@@ -266,8 +266,10 @@ class Judge {
     const size_t n = curve.times.size();
     if (n < kFewestDumps || !growth.known) return Verdict::kTooFewDumps;
     if (Grows(curve, growth)) {
-      if (is_jvm_ && Touches(suspect->path, kFreedByGc) && !SurvivedCollection(curve, suspect)) {
-        return Verdict::kWaitsForGc;
+      const bool freed_by_gc = Touches(suspect->path, kFreedByGc);
+      if (is_jvm_ && freed_by_gc && !SurvivedCollection(curve, suspect)) return Verdict::kWaitsForGc;
+      if (!is_jvm_ && freed_by_gc) {
+        suspect->note = "an old collection may free it: these dumps do not say whether one ran";
       }
       return Verdict::kGrowing;
     }
