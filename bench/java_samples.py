@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a sample with Java frames costs: times every sample in a running JVM (bench/sample_probe.cc).
 
-    bench/java_samples.py build/release [--java PATH] [--rounds 5] [-- JAVA ARGUMENTS...]
+    bench/java_samples.py build/release [--java PATH] [--rounds 5] [--bytes 16384] [-- JAVA ARGUMENTS...]
 
 Without arguments: a loop that makes Deflaters, about 3 native and 6 Java frames above the thread's start. Prints the median of
 the rounds' percentiles, in ns.
@@ -29,10 +29,10 @@ def main():
     parser.add_argument("--java", default="java")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bytes", default="16384")
-    parser.add_argument("arguments", nargs="*")
-    options = parser.parse_args()
+    own, _, arguments = " ".join(sys.argv[1:]).partition(" -- ")
+    options = parser.parse_args(own.split())
     build = os.path.abspath(options.build)
-    arguments = options.arguments or ["-cp", os.path.join(build, "bench.jar"), "bench.DeflateLoop", "30000"]
+    arguments = arguments.split() or ["-cp", os.path.join(build, "bench.jar"), "bench.DeflateLoop", "30000"]
     rounds = []
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as directory:

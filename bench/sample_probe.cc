@@ -137,6 +137,7 @@ void OnLoad(int, char**, char** environment) {
   os::SetOwnMemoryCap(64 << 20);
   InitModuleMap();
   SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
+  InitUnwinder(UnwindMethod::kCfi, environment);
   InitJavaFrames(true);
   on.store(true, std::memory_order_relaxed);
 }

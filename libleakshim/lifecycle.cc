@@ -76,7 +76,7 @@ void Disarm() {
 // in the program's own PLT where a program at a fixed address takes it.
 const char* ObjectOfForeignMalloc() {
   for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
-    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc") == 0) continue;
+    if (os::FindSymbol(os::ReadDynamicTables(object), "malloc", true) == 0) continue;
     if (object->l_ld == _DYNAMIC) return nullptr;
     return object->l_name[0] != 0 ? object->l_name : "the program itself";
   }
@@ -161,7 +161,7 @@ void OnLoad(int, char** arguments, char** environment) {
   os::SetOwnMemoryCap(options.prof_mem);
   InitModuleMap();
   SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
-  capture_config.unwind = InitUnwinder(WantedMethod(options.prof_unwind));
+  capture_config.unwind = InitUnwinder(WantedMethod(options.prof_unwind), environment);
   if (capture_config.unwind != WantedMethod(options.prof_unwind)) {
     LineToStderr().Append(
         "prof_unwind: libunwind.so.8 could not be opened (Debian: libunwind8) or is the program's own; using our own "

@@ -43,7 +43,6 @@
   FORM(DeleteArrayAlignedNothrow, _ZdaPvSt11align_val_tRKSt9nothrow_t,                                 \
        (void* block, size_t alignment, const void* nothrow), (block, alignment, nothrow))
 
-// The program's own malloc family: ours, unless somebody got in front.
 extern "C" {
 void* malloc(size_t);
 void* aligned_alloc(size_t, size_t);

@@ -12,6 +12,7 @@ build_packages=(
 test_packages=(
   binutils file gdb python3 strace valgrind
   eatmydata fakeroot faketime  # other preloads, beside us
+  glibc-source stress-ng       # suites of others
   libjemalloc-dev  # jeprof
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 )

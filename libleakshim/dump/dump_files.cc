@@ -129,6 +129,7 @@ bool DumpFiles::UseFallback(int error) {
 }
 
 void DumpFiles::Report(int error, bool falls_back) {
+  in_a_row_ = 0;
   if (error == last_reported_) return;
   last_reported_ = error;
   char buffer[512];
@@ -191,7 +192,8 @@ int DumpFiles::Commit(DumpReason reason) {
       seq_++;
       by_kind_[kind]++;
       written_++;
-      last_reported_ = 0;
+      // A failure that comes and goes is not told each time it comes.
+      if (++in_a_row_ == 16) last_reported_ = 0;
       return 0;
     }
     // Another process had this pid (containers begin at 1 each time): our start time tells us apart. If that is taken

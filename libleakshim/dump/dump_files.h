@@ -22,7 +22,7 @@ class DumpFiles {
   void Init(const char* prefix, uint32_t mode, const char* temporary_directory);
 
   // Opens a temporary file for the process `pid` that started at `start_s` (Unix seconds). Returns its descriptor, or
-  // -errno after a line on stderr (one for each kind of failure in a row, not one for each dump).
+  // -errno after a line on stderr (one for each kind of failure until 16 dumps have succeeded in a row).
   int Begin(int pid, uint64_t start_s);
 
   // Gives the file, complete and closed, its final name. Returns 0, or -errno after a line on stderr.
@@ -62,6 +62,7 @@ class DumpFiles {
   uint64_t written_ = 0;
   uint64_t failed_ = 0;
   int last_reported_ = 0;
+  int in_a_row_ = 0;  // dumps that succeeded since the last failure
 };
 
 }  // namespace leakshim

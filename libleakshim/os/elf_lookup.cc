@@ -43,19 +43,19 @@ DynamicTables TablesOf(uintptr_t bias, const ElfW(Dyn) * dynamic) {
   return tables;
 }
 
-uintptr_t AddressIfNamed(const DynamicTables& tables, uint32_t index, const char* name) {
+uintptr_t AddressIfNamed(const DynamicTables& tables, uint32_t index, const char* name, bool old_versions) {
   const auto& symbol = static_cast<const ElfW(Sym)*>(tables.symbols)[index];
   if (symbol.st_shndx == SHN_UNDEF || symbol.st_value == 0) return 0;
   unsigned type = ELF64_ST_TYPE(symbol.st_info);
   if (type == STT_TLS || strcmp(tables.strings + symbol.st_name, name) != 0) return 0;
   // Bit 15 hides a version that only old binaries may still bind to (cfree@GLIBC_2.2.5).
-  if (tables.versions != nullptr && (tables.versions[index] & 0x8000) != 0) return 0;
+  if (!old_versions && tables.versions != nullptr && (tables.versions[index] & 0x8000) != 0) return 0;
   uintptr_t address = tables.bias + symbol.st_value;
   if (type == STT_GNU_IFUNC) address = reinterpret_cast<uintptr_t (*)()>(address)();
   return address;
 }
 
-uintptr_t FindByGnuHash(const DynamicTables& tables, const char* name) {
+uintptr_t FindByGnuHash(const DynamicTables& tables, const char* name, bool old_versions) {
   uint32_t hash = 5381;
   for (const char* c = name; *c != 0; c++) hash = hash * 33 + static_cast<unsigned char>(*c);
   const uint32_t* header = tables.gnu_hash;
@@ -68,7 +68,7 @@ uintptr_t FindByGnuHash(const DynamicTables& tables, const char* name) {
   for (;; index++) {
     uint32_t entry = chain[index - first];
     if ((entry | 1) == (hash | 1)) {
-      if (uintptr_t address = AddressIfNamed(tables, index, name)) return address;
+      if (uintptr_t address = AddressIfNamed(tables, index, name, old_versions)) return address;
     }
     if ((entry & 1) != 0) return 0;
   }
@@ -84,13 +84,13 @@ DynamicTables ReadDynamicTables(uintptr_t bias, uintptr_t dynamic) {
   return TablesOf(bias, reinterpret_cast<const ElfW(Dyn)*>(dynamic));
 }
 
-uintptr_t FindSymbol(const DynamicTables& tables, const char* name) {
+uintptr_t FindSymbol(const DynamicTables& tables, const char* name, bool old_versions) {
   if (tables.symbols == nullptr || tables.strings == nullptr) return 0;
-  if (tables.gnu_hash != nullptr) return FindByGnuHash(tables, name);
+  if (tables.gnu_hash != nullptr) return FindByGnuHash(tables, name, old_versions);
   if (tables.sysv_hash == nullptr) return 0;
   uint32_t symbol_count = tables.sysv_hash[1];
   for (uint32_t i = 1; i < symbol_count; i++) {
-    if (uintptr_t address = AddressIfNamed(tables, i, name)) return address;
+    if (uintptr_t address = AddressIfNamed(tables, i, name, old_versions)) return address;
   }
   return 0;
 }

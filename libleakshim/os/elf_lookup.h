@@ -27,7 +27,8 @@ DynamicTables ReadDynamicTables(const link_map* object);
 DynamicTables ReadDynamicTables(uintptr_t bias, uintptr_t dynamic);
 
 // The address of the function or object `name` that `tables` defines and exports, or 0. An ifunc is resolved.
-uintptr_t FindSymbol(const DynamicTables& tables, const char* name);
+// `old_versions`: also where only references to an old version of it bind there (libc_malloc_debug's malloc).
+uintptr_t FindSymbol(const DynamicTables& tables, const char* name, bool old_versions = false);
 
 // As FindSymbol(), in the vDSO that the auxiliary vector names.
 uintptr_t FindVdsoSymbol(const void* vdso_ehdr, const char* name);

@@ -3,7 +3,8 @@
 // memory and are rightly taken for the thread they borrowed.
 //
 // A page marked MADV_WIPEONFORK holds the number; the child reads zero there and takes the next one. On kernels before
-// 4.14 the process id is compared instead, one system call a look.
+// 4.14 the process id is compared instead, one system call a look; where it differs, a page marked MADV_DONTFORK tells
+// a fork child, which lacks it, from whoever shares our memory.
 #pragma once
 
 #include <cstdint>

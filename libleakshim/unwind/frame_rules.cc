@@ -492,10 +492,7 @@ bool FindFde(const Module& module, uintptr_t pc, Fde* fde) {
 
 // --- the shared table -----------------------------------------------------------------------------------------------
 
-struct Entry {
-  Atomic<uint64_t> key;   // return address and module as a Frame; 0: empty
-  Atomic<uint64_t> rule;  // 0: being computed
-};
+using Entry = FrameRuleEntry;
 
 constexpr int kMaxGenerations = 4;
 constexpr size_t kFirstEntries = 16 << 10;  // 256 KiB, touched as it fills
@@ -523,17 +520,18 @@ bool AddGeneration(int seen) {
   return true;
 }
 
-size_t PlaceOf(uint64_t key) {
-  return (key * 0x9e3779b97f4a7c15u) >> 32;
+size_t PlaceOf(const Module& module, uintptr_t return_address) {
+  return FrameRuleTable::PlaceOf(return_address, FrameRuleTable::Salt(module.id));
 }
 
-void Store(uint64_t key, FrameRule rule) {
+void Store(const Module& module, uintptr_t return_address, FrameRule rule) {
+  uint64_t key = NativeFrame(return_address, module.id);
   for (;;) {
     int count = generation_count.load(std::memory_order_acquire);
     if (count > 0) {
       Entry* table = generations[count - 1].load(std::memory_order_acquire);
       for (size_t probe = 0; probe < kProbes; probe++) {
-        Entry& entry = table[(PlaceOf(key) + probe) & (EntryCount(count - 1) - 1)];
+        Entry& entry = table[(PlaceOf(module, return_address) + probe) & (EntryCount(count - 1) - 1)];
         uint64_t there = 0;
         // relaxed: the claim orders nothing; the rule's store below publishes.
         if (entry.key.compare_exchange_strong(there, key, std::memory_order_relaxed)) {
@@ -610,7 +608,7 @@ FrameRule FindFrameRule(const Module& module, uintptr_t return_address) {
   for (int g = generation_count.load(std::memory_order_acquire) - 1; g >= 0; g--) {
     const Entry* table = generations[g].load(std::memory_order_acquire);
     for (size_t probe = 0; probe < kProbes; probe++) {
-      const Entry& entry = table[(PlaceOf(key) + probe) & (EntryCount(g) - 1)];
+      const Entry& entry = table[(PlaceOf(module, return_address) + probe) & (EntryCount(g) - 1)];
       uint64_t there = entry.key.load(std::memory_order_relaxed);
       if (there == key) {
         // acquire: pairs with Store(). 0: claimed a moment ago; then it is worked out here as well.
@@ -622,8 +620,19 @@ FrameRule FindFrameRule(const Module& module, uintptr_t return_address) {
     }
   }
   FrameRule rule = ComputeFrameRule(module, return_address);
-  Store(key, rule);
+  Store(module, return_address, rule);
   return rule;
+}
+
+FrameRuleTable FrameRuleTable::Newest() {
+  static constinit Entry none{};
+  FrameRuleTable table;
+  int count = generation_count.load(std::memory_order_acquire);
+  const Entry* entries = count == 0 ? &none : generations[count - 1].load(std::memory_order_acquire);
+  static_assert(sizeof(Entry) == 16);
+  table.entries_ = reinterpret_cast<uintptr_t>(entries);
+  table.mask_ = count == 0 ? 0 : (EntryCount(count - 1) - 1) * sizeof(Entry);
+  return table;
 }
 
 size_t FrameRuleCountForTesting() {

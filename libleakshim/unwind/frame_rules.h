@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "os/atomic.h"
 #include "unwind/frame.h"
 #include "unwind/module_map.h"
 
@@ -71,6 +72,40 @@ FrameRule FindFrameRule(const Module& module, uintptr_t return_address);
 
 // Reads the unwind tables, whatever the shared table says.
 FrameRule ComputeFrameRule(const Module& module, uintptr_t return_address);
+
+struct FrameRuleEntry {
+  Atomic<uint64_t> key;   // return address and module as a Frame; 0: empty
+  Atomic<uint64_t> rule;  // 0: being computed
+};
+
+// What a walk keeps of the shared table, so that nearly every frame costs one look at one line of memory.
+class FrameRuleTable {
+ public:
+  static FrameRuleTable Newest();
+
+  // `key`: the return address as a Frame.
+  FrameRule Find(const Module& module, uint64_t key, uint64_t salt, uintptr_t return_address) const {
+    const auto& entry = *reinterpret_cast<const FrameRuleEntry*>(entries_ + (Mix(return_address, salt) << 3 & mask_));
+    // acquire: pairs with the store of a rule behind its key; the word is the entry's only content.
+    uint64_t word = entry.rule.load(std::memory_order_acquire);
+    // relaxed: a key never changes once it is there.
+    if (__builtin_expect(entry.key.load(std::memory_order_relaxed) == key && word != 0, 1)) return {word};
+    return FindFrameRule(module, return_address);
+  }
+
+  // Modules that come to one address after each other have their rules at different places.
+  static constexpr uint64_t Salt(ModuleId module) { return module * uint64_t{0x9e3779b9}; }
+  // Few instructions, because a walk waits for them: the next frame is found only behind this one.
+  static constexpr size_t PlaceOf(uintptr_t return_address, uint64_t salt) { return Mix(return_address, salt) >> 1; }
+
+ private:
+  static constexpr uint64_t Mix(uintptr_t return_address, uint64_t salt) {
+    return (return_address ^ salt) ^ return_address >> 13;
+  }
+
+  uintptr_t entries_;  // the table's address
+  uintptr_t mask_;     // of an entry's distance from there, in bytes
+};
 
 size_t FrameRuleCountForTesting();
 

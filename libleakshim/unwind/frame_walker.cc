@@ -59,9 +59,16 @@ class StackMemory {
     if (!os::PageIsReadable(low_)) high_ = low_;
   }
 
-  // Reads the word at `address`. False: not aligned, or not readable.
-  bool Read(uintptr_t address, uintptr_t* word) {
-    if (__builtin_expect((address & 7) != 0 || address < low_ || address >= high_, 0)) return ReadSlow(address, word);
+  // Reads the word at `address`, which is a multiple of 8. False: not readable.
+  __attribute__((always_inline)) bool Read(uintptr_t address, uintptr_t* word) {
+    // One comparison for both ends: below low_ the difference is huge.
+    if (__builtin_expect(address - low_ >= high_ - low_, 0)) {
+      // A variable of its own: the caller's can stay in a register.
+      uintptr_t read;
+      if (!ReadSlow(address, &read)) return false;
+      *word = read;
+      return true;
+    }
     *word = *reinterpret_cast<const uintptr_t*>(address);
     return true;
   }
@@ -92,7 +99,7 @@ class StackMemory {
 
   // Outside of what is known of the stack.
   __attribute__((noinline)) bool ReadSlow(uintptr_t address, uintptr_t* word) {
-    if ((address & 7) != 0 || address >= kUserEnd) return false;
+    if (address >= kUserEnd) return false;
     constexpr uintptr_t kNear = 64 * kPageBytes;
     if (high_ > low_ && high_ != own_stack.high.load(std::memory_order_relaxed) && address >= high_ &&
         address - high_ < kNear) {
@@ -110,35 +117,100 @@ class StackMemory {
   uintptr_t low_, high_;
 };
 
-// Modules that this walk has met: each is looked up, and so checked to be the one that is loaded, once.
+// The module that the walk is in, and those that it has met: each is looked up, and so checked to be the one that is
+// loaded, once.
 class MetModules {
  public:
-  const Module* Find(uintptr_t pc) {
-    for (int i = 0; i < count_; i++) {
-      if (pc >= met_[i]->start && pc < met_[i]->end) return met_[i];
+  explicit MetModules(const OwnCode& own) : own_(own) {}
+
+  // Goes to the module of `pc`. False: there is none.
+  bool Enter(uintptr_t pc) { return Contains(pc) || EnterOther(pc); }
+
+  const Module& current() const { return *current_; }
+  bool Contains(uintptr_t pc) const { return pc - start_ < bytes_; }
+  bool is_own() const { return is_own_; }  // this library itself
+  uint64_t salt() const { return salt_; }
+  Frame frame_bits() const { return frame_bits_; }  // of a frame in it, beside the pc
+
+ private:
+  __attribute__((noinline)) bool EnterOther(uintptr_t pc) {
+    const Module* module = nullptr;
+    for (int i = 0; i < count_ && module == nullptr; i++) {
+      if (pc >= met_[i]->start && pc < met_[i]->end) module = met_[i];
     }
-    const Module* module = GetModule(FindModule(pc));
-    if (module != nullptr && pc >= module->start && pc < module->end) {
+    if (module == nullptr) {
+      module = GetModule(FindModule(pc));
+      if (module == nullptr || pc < module->start || pc >= module->end) return false;
       if (count_ == kMost) count_ = kMost - 1;
       met_[count_++] = module;
     }
-    return module;
+    current_ = module;
+    start_ = module->start;
+    bytes_ = module->end - module->start;
+    is_own_ = own_.start >= module->start && own_.start < module->end;
+    salt_ = FrameRuleTable::Salt(module->id);
+    frame_bits_ = NativeFrame(0, module->id);
+    return true;
   }
 
- private:
   static constexpr int kMost = 8;
+  const OwnCode& own_;
+  uintptr_t start_ = 0, bytes_ = 0;  // of the current one
+  const Module* current_ = nullptr;
+  uint64_t salt_ = 0;
+  Frame frame_bits_ = 0;
+  bool is_own_ = false;
   const Module* met_[kMost];
   int count_ = 0;
 };
 
+// The registers that rules are about.
+struct Registers {
+  uintptr_t pc, sp, fp, bx;
+};
+
+// One step by a rule of kind kStep. False: such a frame cannot be.
+__attribute__((always_inline)) inline bool Step(FrameRule rule, StackMemory& memory, Registers* at) {
+  uintptr_t from = at->sp;
+  if (rule.base() != FrameRule::kFromRsp) from = rule.base() == FrameRule::kFromRbp ? at->fp : at->bx;
+  uintptr_t cfa = from + static_cast<uintptr_t>(rule.cfa_offset());
+  // A caller's frame lies above; nothing has frames of a gigabyte.
+  constexpr uintptr_t kMaxFrameBytes = uintptr_t{1} << 30;
+  if (cfa - at->sp - 1 >= kMaxFrameBytes || cfa % 8 != 0 || !memory.Read(cfa - 8, &at->pc)) return false;
+  // Down to the red zone: a function that was interrupted while it leaves has popped what its rule still finds there.
+  uintptr_t lowest = at->sp - 128;
+  if (rule.rbp_saved()) {
+    uintptr_t saved = cfa + static_cast<uintptr_t>(rule.rbp_offset());
+    if (saved < lowest || !memory.Read(saved, &at->fp)) return false;
+  }
+  if (__builtin_expect(rule.rbx_saved(), 0)) {
+    uintptr_t saved = cfa + static_cast<uintptr_t>(rule.rbx_offset());
+    if (saved < lowest || !memory.Read(saved, &at->bx)) return false;
+  }
+  at->sp = cfa;
+  return true;
+}
+
+// One step over the kernel's rt_sigframe: sp points to the ucontext. Offsets of rsp, rip, rbp and rbx in it:
+// <sys/ucontext.h>.
+__attribute__((noinline)) bool StepOverSignal(StackMemory& memory, Registers* at) {
+  uintptr_t frame = at->sp;
+  if (!memory.Read(frame + 160, &at->sp) || !memory.Read(frame + 168, &at->pc) || !memory.Read(frame + 120, &at->fp) ||
+      !memory.Read(frame + 128, &at->bx)) {
+    return false;
+  }
+  // Interrupted, not calling: one is added, so that a reader's minus one names the instruction itself.
+  at->pc++;
+  memory.EnterInterrupted(at->sp);
+  return true;
+}
+
 }  // namespace
 
-void InitFrameWalker() {
+void InitFrameWalker(const void* above_main) {
   main_thread_pointer = ThreadPointer();
-  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  main_stack_top = PageOf(here) + kPageBytes;
-  // main() may be called from a little above.
-  for (int page = 0; page < 16 && os::PageIsReadable(main_stack_top); page++) main_stack_top += kPageBytes;
+  auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0)), above = reinterpret_cast<uintptr_t>(above_main);
+  main_stack_top = PageOf(above > here ? above : here) + kPageBytes;
 }
 
 WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
@@ -146,71 +218,41 @@ WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frame
   // rbp kept, return address above it: what a frame pointer walk takes every function to do.
   constexpr FrameRule kFramePointerRule = FrameRule::Step(FrameRule::kFromRbp, 16, {true, -2}, {});
   StackMemory memory(start.sp);
-  MetModules modules;
-  WalkResult walk{0, StackEnd::kTruncated, start.pc, start.sp, start.fp};
-  uintptr_t bx = start.bx;
+  MetModules modules(own);
+  FrameRuleTable rules = FrameRuleTable::Newest();
+  Registers at{start.pc, start.sp, start.fp, start.bx};
+  uint32_t depth = 0;
+  auto ended = [&](StackEnd end) { return WalkResult{depth, end, at.pc, at.sp, at.fp}; };
   // Our own frames count too: whatever happens, a walk is bounded.
-  for (uint32_t steps = 0; steps < max_frames + 64; steps++) {
-    if (walk.pc == 0) {
-      walk.end = StackEnd::kOutermost;
-      return walk;
-    }
-    bool is_own = walk.pc >= own.start && walk.pc < own.end;
-    if (!is_own && walk.depth == max_frames) {
-      walk.end = StackEnd::kDepthLimit;
-      return walk;
-    }
-    const Module* module = modules.Find(walk.pc);
-    if (!is_own) frames[walk.depth++] = NativeFrame(walk.pc, module == nullptr ? kNoModule : module->id);
-    if (module == nullptr) {
-      walk.end = StackEnd::kUnknownCode;
-      return walk;
-    }
-    FrameRule rule = along_frame_pointers && !is_own ? kFramePointerRule : FindFrameRule(*module, walk.pc);
-    switch (rule.kind()) {
-      case FrameRule::kStep: {
-        uintptr_t from = rule.base() == FrameRule::kFromRsp   ? walk.sp
-                         : rule.base() == FrameRule::kFromRbp ? walk.fp
-                                                              : bx;
-        uintptr_t cfa = from + static_cast<uintptr_t>(rule.cfa_offset());
-        // A caller's frame lies above; nothing has frames of a gigabyte.
-        constexpr uintptr_t kMaxFrameBytes = uintptr_t{1} << 30;
-        if (cfa <= walk.sp || cfa - walk.sp > kMaxFrameBytes || !memory.Read(cfa - 8, &walk.pc)) return walk;
-        // Down to the red zone: a function that was interrupted while it leaves has popped what its rule still finds
-        // there.
-        uintptr_t lowest = walk.sp - 128;
-        uintptr_t saved = cfa + static_cast<uintptr_t>(rule.rbp_offset());
-        if (rule.rbp_saved() && (saved < lowest || !memory.Read(saved, &walk.fp))) return walk;
-        saved = cfa + static_cast<uintptr_t>(rule.rbx_offset());
-        if (rule.rbx_saved() && (saved < lowest || !memory.Read(saved, &bx))) return walk;
-        walk.sp = cfa;
-        break;
+  uint32_t own_left = 64;
+  while (at.pc != 0) {
+    bool known = modules.Enter(at.pc);
+    bool is_own = known && modules.is_own();
+    Frame bits = known ? modules.frame_bits() : 0;
+    // Through the frames of one module.
+    do {
+      if (__builtin_expect(is_own, 0)) {
+        if (own_left-- == 0) return ended(StackEnd::kDepthLimit);
+      } else {
+        if (depth == max_frames) return ended(StackEnd::kDepthLimit);
+        frames[depth++] = known ? at.pc | bits : NativeFrame(at.pc, kNoModule);
       }
-      case FrameRule::kOutermost:
-        walk.end = StackEnd::kOutermost;
-        return walk;
-      case FrameRule::kSignal: {
-        // The kernel's rt_sigframe: sp points to the ucontext. Offsets of rsp, rip, rbp and rbx in it:
-        // <sys/ucontext.h>.
-        uintptr_t sp, pc, fp;
-        if (!memory.Read(walk.sp + 160, &sp) || !memory.Read(walk.sp + 168, &pc) || !memory.Read(walk.sp + 120, &fp) ||
-            !memory.Read(walk.sp + 128, &bx)) {
-          return walk;
-        }
-        // Interrupted, not calling: one is added, so that a reader's minus one names the instruction itself.
-        walk.pc = pc + 1;
-        walk.sp = sp;
-        walk.fp = fp;
-        memory.EnterInterrupted(sp);
-        break;
+      if (!known) return ended(StackEnd::kUnknownCode);
+      FrameRule rule = along_frame_pointers && !is_own
+                           ? kFramePointerRule
+                           : rules.Find(modules.current(), at.pc | bits, modules.salt(), at.pc);
+      if (__builtin_expect(rule.kind() == FrameRule::kStep, 1)) {
+        if (!Step(rule, memory, &at)) return ended(StackEnd::kTruncated);
+      } else if (rule.kind() == FrameRule::kSignal) {
+        Registers interrupted = at;
+        if (at.sp % 8 != 0 || !StepOverSignal(memory, &interrupted)) return ended(StackEnd::kTruncated);
+        at = interrupted;
+      } else {
+        return ended(rule.kind() == FrameRule::kOutermost ? StackEnd::kOutermost : StackEnd::kTruncated);
       }
-      case FrameRule::kNone:
-      case FrameRule::kUnusable:
-        return walk;
-    }
+    } while (modules.Contains(at.pc));
   }
-  walk.end = StackEnd::kDepthLimit;
-  return walk;
+  return ended(StackEnd::kOutermost);
 }
 
 }  // namespace leakshim

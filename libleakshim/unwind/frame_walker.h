@@ -13,12 +13,12 @@
 namespace leakshim {
 
 struct OwnCode {
-  uintptr_t start, end;  // frames in here are stepped over and left out
+  uintptr_t start, end;  // a whole module; its frames are stepped over and left out
 };
 
-// Remembers the calling thread's stack as the main thread's. Context: the constructor, on the stack that the process
-// began with.
-void InitFrameWalker();
+// Remembers the calling thread's stack as the main thread's, with `above_main` in it above all frames, if not nullptr.
+// Context: the constructor, on the stack that the process began with.
+void InitFrameWalker(const void* above_main);
 
 // Walks from `at`, which is the state right behind a call (pc is a return address). `along_frame_pointers`: rules are
 // used for our own frames alone, everybody else is taken to keep rbp.

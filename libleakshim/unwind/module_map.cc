@@ -35,6 +35,10 @@ constinit Atomic<uint32_t> module_count{0};
 // Where the program lies, 0: not asked yet.
 constinit Atomic<uintptr_t> program_start{0}, program_end{0};
 
+// Of modules that are never unloaded: page number << 16 | id, for the pages asked for last.
+constexpr size_t kPageHints = 512;
+constinit Atomic<uint64_t> page_hints[kPageHints];
+
 // The first module that is a JVM.
 constinit Atomic<ModuleId> jvm_module{kNoModule};
 
@@ -163,9 +167,10 @@ ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
   module->bias = now.object->l_addr;
   module->dynamic = reinterpret_cast<uintptr_t>(now.object->l_ld);
   module->eh_frame_hdr = now.eh_frame_hdr;
-  module->permanent = permanent;
   module->path = PathOf(now.object);
   if (module->path == nullptr) return kNoModule;
+  // A JVM is never unloaded.
+  module->permanent = permanent || IsJvm(module->path);
   ReadProgramHeaders(module);
   // relaxed: reserves a number; the stores below publish the entry.
   uint32_t id = module_count.load(std::memory_order_relaxed);
@@ -226,9 +231,9 @@ bool Describe(const link_map* object, Identity* found) {
   return true;
 }
 
-// Calls `visit` for each object of the loader's list, read without its lock, until it says true: each entry is copied by a
-// read that cannot fault, and the walk is bounded. Of an object nothing else may be read, unless the caller's stack or
-// its nature keeps it loaded.
+// Calls `visit` for each object of the loader's list, read without its lock, until it says true: each entry is copied
+// by a read that cannot fault, and the walk is bounded. Of an object nothing else may be read, unless the caller's
+// stack or its nature keeps it loaded.
 template <typename Visit>
 void ForEachLoaded(Visit visit) {
   const link_map* at = _r_debug.r_map;
@@ -345,8 +350,16 @@ void InitModuleMap(bool with_find_object) {
 
 ModuleId FindModule(uintptr_t pc) {
   if (find_object != nullptr) {
+    uint64_t page = pc >> 12;
+    Atomic<uint64_t>& hint = page_hints[page % kPageHints];
+    uint64_t known = hint.load(std::memory_order_relaxed);
+    if (known >> 16 == page && known != 0) return static_cast<ModuleId>(known);
     Identity found;
-    return FindObject(pc, &found) ? Intern(found) : kNoModule;
+    ModuleId id = FindObject(pc, &found) ? Intern(found) : kNoModule;
+    const Module* module = GetModule(id);
+    // relaxed: what the id stands for was published by Record().
+    if (module != nullptr && module->permanent) hint.store(page << 16 | id, std::memory_order_relaxed);
+    return id;
   }
   ModuleId id = FindRecorded(pc);
   if (id != kNoModule) return id;

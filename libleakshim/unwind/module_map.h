@@ -38,8 +38,8 @@ void InitModuleMap(bool with_find_object = true);
 // that it keeps loaded otherwise.
 ModuleId FindModule(uintptr_t pc);
 
-// Records the JVM, if one is loaded, without a frame in it. Context: hooks; as FindModule(), and two system calls for each
-// object.
+// Records the JVM, if one is loaded, without a frame in it. Context: hooks; as FindModule(), and two system calls for
+// each object.
 void LookForJvm();
 
 // The first module met that is a JVM (libjvm.so), or kNoModule.

@@ -10,8 +10,8 @@ constinit OwnCode own_code{};
 
 }  // namespace
 
-UnwindMethod InitUnwinder(UnwindMethod wanted) {
-  InitFrameWalker();
+UnwindMethod InitUnwinder(UnwindMethod wanted, const void* above_main) {
+  InitFrameWalker(above_main);
   if (wanted == UnwindMethod::kLibunwind && !InitLibunwind()) return UnwindMethod::kCfi;
   return wanted;
 }

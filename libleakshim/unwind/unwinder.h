@@ -40,8 +40,9 @@ struct alignas(16) UnwindScratch {
 };
 
 // Prepares `wanted` (kLibunwind opens libunwind.so.8). Returns what will be used: `wanted`, or the next best that
-// works. Context: the constructor only.
-UnwindMethod InitUnwinder(UnwindMethod wanted);
+// works. `above_main`: an address on the main thread's stack above all of its frames, such as the environment's.
+// Context: the constructor only.
+UnwindMethod InitUnwinder(UnwindMethod wanted, const void* above_main);
 
 // The addresses of this library: frames in it are left out of stacks. Empty at first. Context: the constructor.
 void SetOwnCodeRange(uintptr_t start, uintptr_t end);
@@ -50,8 +51,8 @@ void SetOwnCodeRange(uintptr_t start, uintptr_t end);
 // range) are left out. `scratch` belongs to the caller for the time of the call.
 WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
 
-// Goes on from a known state by frame rules, as for UnwindMethod::kCfi: `start.pc` is a return address, sp and fp are as
-// they will be when it is reached. bx 0: not known.
+// Goes on from a known state by frame rules, as for UnwindMethod::kCfi: `start.pc` is a return address, sp and fp are
+// as they will be when it is reached. bx 0: not known.
 struct WalkStart {
   uintptr_t pc, sp, fp, bx;
 };

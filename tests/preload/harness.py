@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 
 BUILD = os.environ["LEAKSHIM_BUILD"]  # build/<preset>, set by CTest
 LIBRARY = os.path.join(BUILD, "libleakshim.so")
@@ -73,6 +74,7 @@ class Dump:
         self.path = path
         self.about, self.books, self.facts = {}, {}, {}
         self.pcs, self.modules, self.threads = {}, {}, {}
+        self.java = {}  # address: (kind, class, method, line, file)
         self.stacks = []  # (frames, [(objects, bytes, accum objects, accum bytes)], {uid: the same})
         with open(path, errors="replace") as lines:
             text = lines.read()
@@ -101,6 +103,10 @@ class Dump:
             elif row.startswith("# pc "):
                 fields = row.split(" ")
                 self.pcs.setdefault(int(fields[2], 16), (int(fields[3]), int(fields[4], 16), " ".join(fields[5:])))
+            elif row.startswith("# java "):
+                address, kind, *names = row.split(" ", 7)[2:]
+                where, method, line, source = map(urllib.parse.unquote, names)
+                self.java[int(address, 16)] = (kind, where, method, int(line), source)
             elif row.startswith("# module "):
                 fields = row.split(" ", 7)
                 self.modules[int(fields[2])] = fields[3:]
@@ -111,6 +117,10 @@ class Dump:
                 stack[3]["age"] = [int(n) for n in row.split()[2:]]
             elif row.startswith("# truncated"):
                 stack[3]["truncated"] = True
+
+    def symbol(self, frame):
+        """The dynamic symbol that a native frame lies in, mangled, or ""."""
+        return self.pcs.get(frame, (0, 0, ""))[2].partition("+")[0]
 
     @staticmethod
     def _counts(row):

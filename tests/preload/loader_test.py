@@ -54,6 +54,16 @@ def a_program_with_a_static_allocator_keeps_it():
     assert run.stdout == "fine\n" and "the program itself" in run.stderr and not run.dumps, run
 
 
+def a_program_at_fixed_addresses_is_profiled_with_the_hooks_own_names():
+    run = same_as_alone([harness.program("fixed")], ALL)
+    (path,) = run.dumps
+    dump = harness.Dump(path)
+    (mine,) = [stack for stack in dump.stacks if any(line[:2] == (50, 50_000) for line in stack[1])]
+    assert dump.pcs[mine[0][0]][2] == "malloc+0x0", dump.pcs[mine[0][0]]
+    rows = harness.rows_of(harness.leakprof("--text", "--show_bytes", path).stdout)
+    assert rows["site_of_blocks"][0] == 50_000, rows
+
+
 def a_program_with_its_own_libunwind_keeps_it():
     for unwind, stderr in (("cfi", ""), ("fp", ""), ("libunwind", "leakshim: prof_unwind: .*using our own unwinder\n")):
         run = same_as_alone([harness.program("own_unwind")], f"{OFTEN},prof_unwind:{unwind}", stderr=stderr)

@@ -36,7 +36,7 @@ void Init() {
     os::SetOwnMemoryCap(uint64_t{1} << 32);
     os::InitProcessGeneration();
     InitModuleMap();
-    return InitUnwinder(UnwindMethod::kLibunwind);
+    return InitUnwinder(UnwindMethod::kLibunwind, environ);
   }();
   ASSERT_EQ(method, UnwindMethod::kLibunwind) << "libunwind.so.8 is the tests' second opinion";
 }

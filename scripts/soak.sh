@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# The tests that take long, in their long form: hours. What scripts/test.sh runs of them is a sample.
+#
+#   scripts/soak.sh             everything
+#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/packages.sh
+source scripts/packages.sh
+
+build=$PWD/build/release
+export LEAKSHIM_BUILD=$build PYTHONDONTWRITEBYTECODE=1
+
+# Every JVM configuration on every JDK, 200 starts and exits, doctored JVMs of every JDK.
+soak_jvm() {
+  export LEAKSHIM_JVM_PROGRAMS=$build/tests/jvm/programs LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
+  python3 tests/jvm/matrix_test.py --long
+  python3 tests/jvm/starts_test.py 100
+  python3 tests/jvm/doctored_test.py --long
+}
+
+# Two million stacks walked twice; minutes of threads that load, throw, allocate and iterate at once.
+soak_unwind() {
+  LEAKSHIM_SOAK=1 LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs python3 tests/preload/unwind_test.py
+}
+
+# Every test of a hazard 20 times; those of races repeat themselves 10 times in each, which makes 200.
+soak_hazards() {
+  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
+  local round test
+  for ((round = 1; round <= 20; round++)); do
+    for test in faults host library life limits loader operators syscalls threads trouble; do
+      echo "== hazards: round $round of 20, $test"
+      LEAKSHIM_RACES=10 python3 "tests/preload/${test}_test.py"
+    done
+  done
+}
+
+# Other people's tests; none may hang in 50 rounds.
+soak_suites() {
+  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
+  local suite
+  for suite in glibc stress_ng allocators; do
+    echo "== suites: $suite, 50 rounds"
+    python3 tests/suites/suites_test.py "$suite" 50
+  done
+}
+
+# Servers from Debian under their ordinary load.
+soak_servers() {
+  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
+  need_packages redis-server nginx-light postgresql nodejs
+  local round
+  for ((round = 1; round <= 5; round++)); do
+    echo "== servers: round $round of 5"
+    python3 tests/suites/servers_test.py
+  done
+}
+
+parts=("$@")
+((${#parts[@]})) || parts=(jvm unwind hazards suites servers)
+
+need_packages "${build_packages[@]}" "${test_packages[@]}"
+cmake --preset release >/dev/null
+cmake --build --preset release --parallel "$(nproc)"
+for part in "${parts[@]}"; do
+  started=$SECONDS
+  echo "== soak $part"
+  "soak_$part"
+  echo "== soak $part: passed, $((SECONDS - started)) s"
+done

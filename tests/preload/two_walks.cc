@@ -1,0 +1,158 @@
+// A preloaded library for tests: takes both walks of a stack, by our rules and by libunwind, in the same call of the
+// malloc family, and counts where they differ.
+//
+//     TWO_WALKS_EVERY=<n>  every n-th call of a thread (default 1)
+//     TWO_WALKS_OUT=<file> written at exit: the counts, and up to 200 of the stacks that differ
+//
+// Built of the runtime's own objects; no part of what is shipped.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+
+#include "os/atomic.h"
+#include "os/format.h"
+#include "os/os.h"
+#include "os/process_generation.h"
+#include "unwind/module_map.h"
+#include "unwind/unwinder.h"
+
+#define HOOK extern "C" __attribute__((visibility("default"), noinline))
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+}
+
+namespace leakshim {
+namespace {
+
+constexpr uint32_t kMostFrames = 256;
+constexpr size_t kMostReports = 200;
+
+struct Report {
+  Atomic<bool> complete;
+  uint32_t depth[2];
+  StackEnd end[2];
+  Frame frames[2][64];
+};
+
+constinit Report reports[kMostReports];
+constinit Atomic<size_t> report_count{0};
+constinit Atomic<uint64_t> samples{0}, equal{0}, frame_count{0}, ends[4] = {};
+constinit unsigned every = 0;  // 0: not ready
+constinit const char* out_path = nullptr;
+
+constinit thread_local unsigned calls = 0;
+constinit thread_local bool inside = false;
+
+struct Walked {
+  WalkResult result;
+  Frame frames[kMostFrames];
+};
+
+__attribute__((noinline)) void Compare() {
+  if (every == 0 || inside || ++calls < every) return;
+  inside = true;
+  calls = 0;
+  int kept_errno = errno;
+  Walked* walked = static_cast<Walked*>(os::MapForDump(2 * sizeof(Walked) + sizeof(UnwindScratch)));
+  if (walked != nullptr) {
+    auto* scratch = reinterpret_cast<UnwindScratch*>(walked + 2);
+    walked[0].result = WalkStack(UnwindMethod::kCfi, walked[0].frames, kMostFrames, scratch);
+    walked[1].result = WalkStack(UnwindMethod::kLibunwind, walked[1].frames, kMostFrames, scratch);
+    samples.fetch_add(1, std::memory_order_relaxed);
+    frame_count.fetch_add(walked[0].result.depth, std::memory_order_relaxed);
+    ends[static_cast<int>(walked[0].result.end)].fetch_add(1, std::memory_order_relaxed);
+    bool same = walked[0].result.depth == walked[1].result.depth && walked[0].result.end == walked[1].result.end;
+    for (uint32_t i = 0; same && i < walked[0].result.depth; i++) same = walked[0].frames[i] == walked[1].frames[i];
+    if (same) {
+      equal.fetch_add(1, std::memory_order_relaxed);
+    } else if (size_t at = report_count.fetch_add(1, std::memory_order_relaxed); at < kMostReports) {
+      Report& report = reports[at];
+      for (int w = 0; w < 2; w++) {
+        report.depth[w] = walked[w].result.depth;
+        report.end[w] = walked[w].result.end;
+        for (uint32_t i = 0; i < 64 && i < walked[w].result.depth; i++) report.frames[w][i] = walked[w].frames[i];
+      }
+      // release: pairs with the load in WriteReports().
+      report.complete.store(true, std::memory_order_release);
+    }
+    os::UnmapForDump(walked, 2 * sizeof(Walked) + sizeof(UnwindScratch));
+  }
+  errno = kept_errno;
+  inside = false;
+}
+
+const char* const kEnds[] = {"outermost", "unknown-code", "depth-limit", "truncated"};
+
+__attribute__((constructor)) void Begin() {
+  os::SetOwnMemoryCap(uint64_t{1} << 30);
+  os::InitProcessGeneration();
+  InitModuleMap();
+  SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
+  if (InitUnwinder(UnwindMethod::kLibunwind, environ) != UnwindMethod::kLibunwind) abort();
+  const char* text = getenv("TWO_WALKS_EVERY");
+  out_path = getenv("TWO_WALKS_OUT");
+  every = text == nullptr ? 1 : static_cast<unsigned>(atoi(text));
+}
+
+__attribute__((destructor)) void WriteReports() {
+  every = 0;
+  int file = out_path == nullptr ? -1 : os::Open(out_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (file < 0) return;
+  static char buffer[16 << 10];
+  auto write = [](void* to, const char* text, size_t bytes) {
+    return os::WriteAll(*static_cast<int*>(to), text, bytes);
+  };
+  TextBuffer text(buffer, sizeof(buffer), write, &file);
+  text.Append("samples ").AppendDecimal(samples).Append(" equal ").AppendDecimal(equal).Append(" frames ");
+  text.AppendDecimal(frame_count);
+  for (int i = 0; i < 4; i++) text.AppendChar(' ').Append(kEnds[i]).AppendChar(' ').AppendDecimal(ends[i]);
+  text.AppendChar('\n');
+  for (const Report& report : reports) {
+    if (!report.complete.load(std::memory_order_acquire)) continue;
+    for (int w = 0; w < 2; w++) {
+      text.Append(w == 0 ? "cfi " : "libunwind ").Append(kEnds[static_cast<int>(report.end[w])]);
+      for (uint32_t i = 0; i < 64 && i < report.depth[w]; i++) {
+        Frame frame = report.frames[w][i];
+        const Module* module = GetModule(FrameModule(frame));
+        text.AppendChar(' ').Append(module == nullptr ? "?" : module->path).AppendChar('+');
+        text.AppendHex(FramePc(frame) - (module == nullptr ? 0 : module->bias));
+      }
+      text.AppendChar('\n');
+    }
+  }
+  text.Flush();
+  os::Close(file);
+}
+
+}  // namespace
+}  // namespace leakshim
+
+HOOK void* malloc(size_t bytes) {
+  leakshim::Compare();
+  void* block = __libc_malloc(bytes);
+  asm volatile("" ::: "memory");
+  return block;
+}
+
+HOOK void* calloc(size_t count, size_t bytes) {
+  leakshim::Compare();
+  void* block = __libc_calloc(count, bytes);
+  asm volatile("" ::: "memory");
+  return block;
+}
+
+HOOK void* realloc(void* old, size_t bytes) {
+  leakshim::Compare();
+  void* block = __libc_realloc(old, bytes);
+  asm volatile("" ::: "memory");
+  return block;
+}
