@@ -20,7 +20,11 @@ CONF = "prof_time_interval:1s,lg_prof_sample:16,prof_keep:0"
 JAR = os.environ.get("LEAKSHIM_CORPUS_JAR", "")
 
 
+directories = []
+
+
 def judge(directory, *arguments):
+    directories.append(directory)
     run = harness.leakprof("--json", *arguments, directory)
     assert run.returncode == 0, run.stderr
     processes = json.loads(run.stdout)["processes"]
@@ -156,6 +160,7 @@ def releases():
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(lambda name: harness.run([harness.program(name), str(SECONDS)], conf=CONF,
                                                       timeout=SECONDS * 3 + 30), ["release1", "release2"]))
+    directories.extend(run.directory for run in runs)
     run = harness.leakprof("--diff", "--json", runs[0].directory, runs[1].directory)
     assert run.returncode == 0, run.stderr
     rows = json.loads(run.stdout)["rows"]
@@ -179,6 +184,9 @@ def main():
             except (AssertionError, StopIteration, subprocess.TimeoutExpired) as error:
                 failures += 1
                 print(f"FAIL {test.__name__}: {error!r}", flush=True)
+    if not failures:
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
     print(f"{time.monotonic() - started:.0f} s")
     sys.exit(1 if failures else 0)
 
