@@ -20,7 +20,11 @@ CONF = "prof_time_interval:1s,lg_prof_sample:16,prof_keep:0"
 JAR = os.environ.get("LEAKSHIM_CORPUS_JAR", "")
 
 
+directories = []
+
+
 def judge(directory, *arguments):
+    directories.append(directory)
     run = harness.leakprof("--json", *arguments, directory)
     assert run.returncode == 0, run.stderr
     processes = json.loads(run.stdout)["processes"]
@@ -123,11 +127,53 @@ def java_classes():
     assert "metaspace: classes" in process["verdict"], process["verdict"]
 
 
+def demo():
+    """The bundled demo: its three leaks lead, at the rates that it tells itself."""
+    run = harness.run(["java", "-jar", os.environ["LEAKSHIM_DEMO_JAR"], str(SECONDS)], conf=CONF, timeout=SECONDS * 3 + 30)
+    assert run.status == 0, (run.status, run.stderr)
+    truth = {}
+    for line in run.stdout.splitlines():
+        if line.startswith("truth "):
+            fields = dict(field.split("=") for field in line.split()[1:])
+            truth[fields["frame"]] = (fields["kind"], int(fields["bytes"]) / SECONDS * 3600)
+    process = judge(run.directory)
+    for frame, (kind, rate) in truth.items():
+        rank, verdict = verdict_of(process, frame)
+        if kind != "leak":
+            assert verdict not in ("growing", "waits for GC"), f"{frame}: {verdict}"
+            continue
+        assert rank is not None and rank <= 3, f"{frame}: rank {rank}"
+        assert verdict in ("growing", "waits for GC"), f"{frame}: {verdict}"
+        low, high = process["leaks"][rank - 1]["growth_ci95"]
+        # Three intervals at once, in every run: 99.8 % each.
+        slack = 0.3 * (high - low)
+        assert low - slack <= rate <= high + slack, f"{frame}: {rate} not within {low} to {high}"
+    others_do_not_grow(process, *(frame for frame, (kind, _) in truth.items() if kind == "leak"))
+    parts = process["growth_by_class"]
+    total = process["rss_growth_bytes_per_hour"]
+    assert abs(sum(parts.values()) - total) <= 0.1 * abs(total), (parts, total)
+    assert parts["unexplained"] <= 0.1 * total, (parts, total)
+
+
+def releases():
+    """Of two releases only the new leak is told apart."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda name: harness.run([harness.program(name), str(SECONDS)], conf=CONF,
+                                                      timeout=SECONDS * 3 + 30), ["release1", "release2"]))
+    directories.extend(run.directory for run in runs)
+    run = harness.leakprof("--diff", "--json", runs[0].directory, runs[1].directory)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads(run.stdout)["rows"]
+    significant = [(row["change"], functions(row)[0]) for row in rows if row["significant"]]
+    assert significant == [("new", "leak_sessions")], significant
+    assert any(row["renamed"] and functions(row)[0] == "hold_records" for row in rows), "hold_entries was renamed"
+
+
 def main():
     tests = [mixed, outside("fragments", "arenas"), outside("threads", "mostly named pool-7-*"),
-             outside("files", "mapped files"), outside("maps", "anonymous memory")]
+             outside("files", "mapped files"), outside("maps", "anonymous memory"), releases]
     if JAR:
-        tests += [java_native, java_garbage, java_classes]
+        tests += [java_native, java_garbage, java_classes, demo]
     started = time.monotonic()
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
@@ -138,6 +184,9 @@ def main():
             except (AssertionError, StopIteration, subprocess.TimeoutExpired) as error:
                 failures += 1
                 print(f"FAIL {test.__name__}: {error!r}", flush=True)
+    if not failures:
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
     print(f"{time.monotonic() - started:.0f} s")
     sys.exit(1 if failures else 0)
 

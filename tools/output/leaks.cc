@@ -5,6 +5,7 @@
 #include <map>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -176,6 +177,13 @@ std::string SuspectsText(const ProcessReport& report, const FrameTable& frames, 
   return text;
 }
 
+// A number out of a dump, which may hold anything.
+std::string NumberIn(const std::string& text) {
+  double number = 0;
+  if (!absl::SimpleAtod(text, &number) || !std::isfinite(number)) return "null";
+  return absl::StrFormat(number == std::trunc(number) ? "%.0f" : "%.3f", number);
+}
+
 std::string TimeText(double unix_seconds) {
   if (std::isnan(unix_seconds) || std::abs(unix_seconds) > 1e13) return "-";
   return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(static_cast<int64_t>(unix_seconds)),
@@ -290,8 +298,7 @@ std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTabl
           ",\"note\":", JsonText(suspect.note), ",\"stack\":", StackJson(suspect.path, frames), callers, "}"));
     }
     processes.push_back(absl::StrCat(
-        "{\"pid\":", series.pid.empty() ? "null" : series.pid,
-        ",\"start_time\":", series.start_time.empty() ? "null" : series.start_time,
+        "{\"pid\":", NumberIn(series.pid), ",\"start_time\":", NumberIn(series.start_time),
         ",\"executable\":", JsonText(series.executable), ",\"label\":", JsonText(series.label),
         ",\"verdict\":", JsonText(report.verdict_text), ",\"dumps\":[", absl::StrJoin(dumps, ","),
         "],\"rss_growth_bytes_per_hour\":", JsonNumber(split.known ? split.rss_rate * kHour : kUnknown),

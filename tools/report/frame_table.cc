@@ -48,10 +48,15 @@ bool IsLibraryFile(absl::string_view path) {
       "libc.so",      "libc-",     "libstdc++.so", "libc++.so", "libz.so",     "libjvm.so",      "libjava.so",
       "libzip.so",    "libnio.so", "libnet.so",    "libjli.so", "libglib-2.0", "libpython",      "libpthread",
       "libcrypto.so", "libssl.so", "libgcc_s.so",  "libm.so",   "ld-linux",    "libleakshim.so", "libverify.so"};
-  const size_t slash = path.rfind('/');
-  const absl::string_view name = slash == absl::string_view::npos ? path : path.substr(slash + 1);
+  const absl::string_view name = path.substr(path.rfind('/') + 1);  // npos + 1 is 0
   return std::any_of(std::begin(kNames), std::end(kNames),
                      [&](absl::string_view prefix) { return absl::StartsWith(name, prefix); });
+}
+
+bool IsAllocatorFile(absl::string_view path) {
+  const absl::string_view name = path.substr(path.rfind('/') + 1);
+  return absl::StartsWith(name, "libjemalloc") || absl::StartsWith(name, "libtcmalloc") ||
+         absl::StartsWith(name, "libmimalloc");
 }
 
 }  // namespace
@@ -60,7 +65,10 @@ std::string PlainName(absl::string_view name) {
   std::string text = absl::StrReplaceAll(name, {{"(anonymous namespace)::", ""}});
   const size_t clone = text.find(" [clone ");
   if (clone != std::string::npos) text.resize(clone);
-  return ShortName(text);
+  text = ShortName(text);
+  absl::string_view plain = text;
+  absl::ConsumePrefix(&plain, "void ");
+  return std::string(plain);
 }
 
 std::string FunctionKey(absl::string_view name, bool verbatim) {
@@ -181,7 +189,11 @@ FrameTable::Range FrameTable::Functions(const Profile& profile, uint64_t address
       if (info.key == "operator") absl::StrAppend(&info.key, "() of ", frame.file);
     }
     info.library = !info.known || IsLibraryName(info.key) || (!place.path.empty() && IsLibraryFile(place.path));
-    if (name.known) info.allocator = allocator_frames_.Classify(ShownName(frame));
+    if (IsAllocatorFile(place.path)) {
+      info.allocator = AllocatorFrame::kAlways;  // whatever its functions are called: distributions strip them
+    } else if (name.known) {
+      info.allocator = allocator_frames_.Classify(ShownName(frame));
+    }
     ids.push_back(Intern(std::move(info)));
   }
   inlined_.insert(inlined_.end(), ids.begin(), ids.end());

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <numeric>
 
 namespace leakshim {
 namespace {
@@ -189,6 +190,28 @@ double NormalQuantile(double p) {
          (((((b[0] * r + b[1]) * r + b[2]) * r + b[3]) * r + b[4]) * r + 1);
 }
 
+// Neighbours averaged until no more than kMostPoints are left: the covariance takes the square of their number. What
+// sampling adds is taken to be common to neighbours, which long-lived samples are; others only widen the interval.
+constexpr size_t kMostPoints = 128;
+
+Curve Averaged(const Curve& curve, size_t group) {
+  Curve result;
+  const size_t n = curve.times.size();
+  for (size_t from = 0; from < n; from += group) {
+    const size_t to = std::min(n, from + group);
+    const auto mean = [&](const Vector& v) {
+      return std::accumulate(v.begin() + static_cast<ptrdiff_t>(from), v.begin() + static_cast<ptrdiff_t>(to), 0.0) /
+             static_cast<double>(to - from);
+    };
+    result.times.push_back(mean(curve.times));
+    result.values.push_back(mean(curve.values));
+    if (!curve.variances.empty()) result.variances.push_back(mean(curve.variances));
+    if (!curve.samples.empty()) result.samples.push_back(mean(curve.samples));
+    if (!curve.ages.empty()) result.ages.push_back(curve.ages[to - 1]);
+  }
+  return result;
+}
+
 }  // namespace
 
 double ShareOlderThan(const std::array<double, 8>& ages, double age) {
@@ -266,6 +289,12 @@ Growth MeasureGrowth(const Curve& curve) {
   Growth growth;
   const size_t n = curve.times.size();
   if (n < kFewestPoints || !(curve.times.back() > curve.times.front())) return growth;
+  if (n > kMostPoints) {
+    const size_t group = (n + kMostPoints - 1) / kMostPoints;
+    growth = MeasureGrowth(Averaged(curve, group));
+    growth.first *= group;
+    return growth;
+  }
   growth.known = true;
   const size_t lasts[] = {n, n - n / 4, n - n / 2};
   double uneven_alpha = kUnevenAlpha;

@@ -266,8 +266,10 @@ class Judge {
     const size_t n = curve.times.size();
     if (n < kFewestDumps || !growth.known) return Verdict::kTooFewDumps;
     if (Grows(curve, growth)) {
-      if (is_jvm_ && Touches(suspect->path, kFreedByGc) && !SurvivedCollection(curve, suspect)) {
-        return Verdict::kWaitsForGc;
+      const bool freed_by_gc = Touches(suspect->path, kFreedByGc);
+      if (is_jvm_ && freed_by_gc && !SurvivedCollection(curve, suspect)) return Verdict::kWaitsForGc;
+      if (!is_jvm_ && freed_by_gc) {
+        suspect->note = "an old collection may free it: these dumps do not say whether one ran";
       }
       return Verdict::kGrowing;
     }
@@ -388,23 +390,26 @@ void JudgeProcess(ProcessReport* report) {
   const double span = series.dumps.back().time - series.dumps.front().time;
   constexpr double kMaterialBytes = 1 << 20;
   const bool rss_grows = split.known && split.rss.Grows() && split.rss_rate * span > kMaterialBytes;
+  // A class of memory matters with a quarter of the growth; beside a leak in malloc with half of it, or more than that.
   constexpr double kMatters = 0.25, kMattersBeside = 0.5;
-  const bool malloc_first = growing + waiting >= kMatters * split.rss_rate;
-  const double outside_floor = (malloc_first ? kMattersBeside : kMatters) * split.rss_rate;
-  std::string outside;
-  // The largest class outside malloc.
-  size_t largest = static_cast<size_t>(MemoryClass::kAllocatorSlack);
+  const double in_malloc = growing + waiting;
+  const bool beside = in_malloc >= kMatters * split.rss_rate;
+  size_t largest = static_cast<size_t>(MemoryClass::kAllocatorSlack);  // outside malloc
   for (size_t i = largest; i < kMemoryClasses; ++i) {
     if (split.rates[i] > split.rates[largest]) largest = i;
   }
-  if (split.known && (rss_grows || split.grows[largest]) && split.rates[largest] > outside_floor &&
-      split.rates[largest] * span > kMaterialBytes) {
+  const double out_of_malloc = split.rates[largest];
+  const double floor = beside ? std::min(kMattersBeside * split.rss_rate, in_malloc) : kMatters * split.rss_rate;
+  std::string outside;
+  if (split.known && (rss_grows || split.grows[largest]) && out_of_malloc > floor &&
+      out_of_malloc * span > kMaterialBytes) {
     outside = NextStep(series, split, static_cast<MemoryClass>(largest));
   }
-  const double in_malloc = growing + waiting;
-  const bool malloc_matters =
-      in_malloc > 0 && (!rss_grows || in_malloc >= kMatters * split.rss_rate || outside.empty());
-  if (malloc_matters && growing > 0) {
+  const bool malloc_matters = in_malloc > 0 && (outside.empty() || in_malloc >= kMatters * out_of_malloc);
+  if (malloc_matters && !outside.empty() && out_of_malloc > in_malloc) {
+    report->verdict = Verdict::kGrowing;
+    report->verdict_text = absl::StrCat("growing outside malloc: ", outside, "; and in malloc");
+  } else if (malloc_matters && growing > 0) {
     report->verdict = Verdict::kGrowing;
     report->verdict_text = "growing in malloc";
     if (!outside.empty()) absl::StrAppend(&report->verdict_text, ", and outside malloc: ", outside);

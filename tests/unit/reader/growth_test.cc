@@ -168,6 +168,13 @@ TEST(GrowthTest, ALeakBehindItsStartUpIsMeasuredAfterIt) {
   EXPECT_GT(covered, 0.85 * kRuns);
 }
 
+TEST(GrowthTest, MoreDumpsThanPointsAreAveraged) {
+  const Rates leak = Measure({.dumps = 300, .leaked = 300, .sawtooth = 30, .period = 20}, 50);
+  EXPECT_GE(leak.covered, 0.8);
+  EXPECT_GT(leak.growing, 0.97);
+  EXPECT_LE(Measure({.dumps = 300, .base = 50, .churn = 30, .life = 5}, 50).growing, 0.04);
+}
+
 TEST(GrowthTest, ExactValuesOnALineHaveNoError) {
   Curve curve;
   for (int i = 0; i < 12; ++i) {
