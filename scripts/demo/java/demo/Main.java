@@ -28,10 +28,10 @@ public final class Main {
 
     System.out.printf("demo: leaking 112 MiB over %.0f s, through zlib, JNI and direct buffers%n", seconds);
     List<Thread> workers = new ArrayList<>();
-    workers.add(start("compress", pace, streams::openUpTo));
     workers.add(start("index", pace, index::addUpTo));
     workers.add(start("sessions", pace, sessions::acceptUpTo));
     workers.add(start("honest", pace, new HonestWork(cache)::oneRound));
+    pace.run(streams::openUpTo);
     for (Thread worker : workers) {
       worker.join();
     }
