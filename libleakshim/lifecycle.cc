@@ -11,6 +11,7 @@
 #include "capture/scratch.h"
 #include "capture/stack_table.h"
 #include "dump/dumper.h"
+#include "dump/leak_summary.h"
 #define LEAKSHIM_API  // strong here, weak for who calls
 #include "leakshim.h"
 #undef LEAKSHIM_API
@@ -197,7 +198,11 @@ void OnLoad(int, char** arguments, char** environment) {
       .final_dump = options.prof_final,
       .triggers = {.by_time = options.prof_time_interval.automatic || options.prof_time_interval.ns != 0,
                    .every_ns = options.prof_time_interval.automatic ? 0 : options.prof_time_interval.ns,
-                   .lg_interval = static_cast<int>(options.lg_prof_interval)},
+                   .lg_interval = static_cast<int>(options.lg_prof_interval),
+                   .at_peaks = options.prof_gdump,
+                   .pressure_first = options.prof_pressure.first,
+                   .pressure_second = options.prof_pressure.second},
+      .retention = {.keep = static_cast<uint64_t>(options.prof_keep), .disk_bytes = options.prof_disk},
   });
   // release: pairs with the acquire in SampleDueSlow(); who samples sees all of the above.
   if (options.prof_active) capture_config.phase.store(CaptureConfig::Phase::kOn, std::memory_order_release);
@@ -207,6 +212,16 @@ void OnExit() {
   if (!IsOn()) return;
   ShimScope scope;
   Dumper::AtExit();
+  if (!options.prof_leak && !options.prof_leak_error) return;
+  LeakSummary summary = SummarizeLive();
+  if (options.prof_leak) {
+    LineToStderr line;
+    AppendLeakSummary(summary, line);
+  }
+  if (!options.prof_leak_error || summary.samples == 0) return;
+  // The process ends here, so what libc would write out after us is written now.
+  if (auto flush = reinterpret_cast<int (*)(void*)>(os::FindSymbolAnywhere("fflush"))) flush(nullptr);
+  os::Syscall(SYS_exit_group, 1);
 }
 
 }  // namespace leakshim

@@ -64,6 +64,14 @@ void DumpFiles::Init(const char* prefix, uint32_t mode, const char* temporary_di
   if (!Finish(directory.Append(temporary_directory))) temporary_directory_[0] = 0;
 }
 
+const char* DumpFiles::base() const {
+  const char* base = template_;
+  for (const char* c = template_; *c != 0; c++) {
+    if (*c == '/') base = c + 1;
+  }
+  return base;
+}
+
 void DumpFiles::Expand(int pid) {
   TextBuffer out(prefix_, sizeof(prefix_));
   for (const char* c = template_; *c != 0; c++) {

@@ -32,6 +32,7 @@ class DumpFiles {
   void Abandon(int error);
 
   const char* path() const { return path_; }  // of the last Commit()
+  const char* base() const;                   // the last part of the prefix, patterns and all
   uint64_t next_seq() const { return seq_; }
   uint64_t written() const { return written_; }
   uint64_t failed() const { return failed_; }
@@ -58,7 +59,7 @@ class DumpFiles {
   uint64_t start_s_ = 0;
   bool with_start_time_ = false;  // the plain name was taken by another process of the same pid
   uint64_t seq_ = 0;
-  uint64_t by_kind_[6] = {};
+  uint64_t by_kind_[8] = {};
   uint64_t written_ = 0;
   uint64_t failed_ = 0;
   int last_reported_ = 0;

@@ -29,6 +29,7 @@ constinit ProcessFacts* facts = nullptr;
 // Books of dumps; relaxed: for reporting only.
 constinit Atomic<uint64_t> written{0};
 constinit Atomic<uint64_t> failed{0};
+constinit Atomic<uint64_t> removed{0};
 constinit Atomic<uint64_t> dump_cpu_ns{0};
 constinit Atomic<uint64_t> longest_stall_ns{0};
 
@@ -86,6 +87,7 @@ int WriteDump(const Job& what) {
         .with_command_line = config.with_command_line,
         .dumps_written = written.load(std::memory_order_relaxed),
         .dumps_failed = failed.load(std::memory_order_relaxed),
+        .dumps_removed = removed.load(std::memory_order_relaxed),
         .dump_cpu_ns = dump_cpu_ns.load(std::memory_order_relaxed),
         .longest_stall_ns = longest_stall_ns.load(std::memory_order_relaxed),
     };
@@ -98,7 +100,11 @@ int WriteDump(const Job& what) {
     files.Abandon(error);
     return error;
   }
-  return files.Commit(what.reason);
+  int result = files.Commit(what.reason);
+  // What is there to be read is never given up for what could not be written.
+  if (result == 0)
+    removed.fetch_add(ApplyRetention(files.path(), files.base(), config.retention), std::memory_order_relaxed);
+  return result;
 }
 
 void RunJob(void*) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dump/retention.h"
 #include "dump/triggers.h"
 
 namespace leakshim {
@@ -20,6 +21,7 @@ class Dumper {
     bool with_command_line = true;
     bool final_dump = true;
     DumpTriggers::Config triggers;
+    RetentionBounds retention;
   };
   // Context: the constructor. The strings must stay.
   static void Init(const Config& config);

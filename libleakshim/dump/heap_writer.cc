@@ -333,6 +333,7 @@ class HeapWriter {
     WriteNumber("books.thinned", capture_books.thinned.load(std::memory_order_relaxed));
     WriteNumber("books.dumps", context_.dumps_written);
     WriteNumber("books.dumps_failed", context_.dumps_failed);
+    if (context_.dumps_removed != 0) WriteNumber("books.dumps_removed", context_.dumps_removed);
     WriteNumber("books.own_memory", os::OwnMemoryBytes());
     WriteSeconds("books.own_dump_cpu", context_.dump_cpu_ns);
     WriteSeconds("books.longest_stall", context_.longest_stall_ns);

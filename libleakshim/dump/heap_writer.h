@@ -26,7 +26,7 @@ struct DumpContext {
   const char* label;          // "" for none
   const ProcessFacts* facts;  // nullptr: no memory for them
   bool with_command_line;
-  uint64_t dumps_written, dumps_failed;
+  uint64_t dumps_written, dumps_failed, dumps_removed;
   uint64_t dump_cpu_ns, longest_stall_ns;
 };
 

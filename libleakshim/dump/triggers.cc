@@ -1,5 +1,7 @@
 #include "dump/triggers.h"
 
+#include "dump/live_estimate.h"
+
 namespace leakshim {
 
 const char* DumpReasonText(DumpReason reason) {
@@ -12,6 +14,10 @@ const char* DumpReasonText(DumpReason reason) {
       return "final";
     case DumpReason::kRequest:
       return "request";
+    case DumpReason::kPeak:
+      return "peak";
+    case DumpReason::kPressure:
+      return "pressure";
     case DumpReason::kNone:
       break;
   }
@@ -28,6 +34,10 @@ char DumpReasonLetter(DumpReason reason) {
       return 'f';
     case DumpReason::kRequest:
       return 'm';
+    case DumpReason::kPeak:
+      return 'u';
+    case DumpReason::kPressure:
+      return 'p';
     case DumpReason::kNone:
       break;
   }
@@ -48,6 +58,7 @@ uint64_t NextTimeDump(uint64_t now_ns, uint64_t every_ns) {
 
 void DumpTriggers::Init(const Config& config) {
   config_ = config;
+  pressure_.Init(config.pressure_first, config.pressure_second);
   if (config_.by_time) next_time_ns_.store(NextTimeDump(0, config_.every_ns), std::memory_order_relaxed);
 }
 
@@ -59,6 +70,8 @@ DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) 
       return DumpReason::kInterval;
     }
   }
+  if (config_.at_peaks && IsPeak(allocated_bytes)) return DumpReason::kPeak;
+  if (pressure_.Look(now_ns)) return DumpReason::kPressure;
   uint64_t due = next_time_ns_.load(std::memory_order_relaxed);
   if (now_ns >= due &&
       next_time_ns_.compare_exchange_strong(due, NextTimeDump(now_ns, config_.every_ns), std::memory_order_relaxed)) {
@@ -68,6 +81,19 @@ DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) 
     return postponed_.exchange(DumpReason::kNone, std::memory_order_relaxed);
   }
   return DumpReason::kNone;
+}
+
+bool DumpTriggers::IsPeak(uint64_t allocated_bytes) {
+  auto bytes = static_cast<int64_t>(allocated_bytes);
+  if (bytes_to_look_for_peak_.fetch_sub(bytes, std::memory_order_relaxed) > bytes) return false;
+  uint64_t live = EstimateLiveBytes(), last = peak_bytes_.load(std::memory_order_relaxed);
+  uint64_t next = last + last / 10;
+  bool is_peak = live > next && peak_bytes_.compare_exchange_strong(last, live, std::memory_order_relaxed);
+  // Below the next peak by so much, so much must be allocated to reach it.
+  constexpr uint64_t kLeast = 256 << 10;
+  uint64_t missing = live > next ? live / 10 : next - live;
+  bytes_to_look_for_peak_.store(static_cast<int64_t>(missing > kLeast ? missing : kLeast), std::memory_order_relaxed);
+  return is_peak;
 }
 
 void DumpTriggers::Postpone(DumpReason reason) {

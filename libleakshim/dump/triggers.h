@@ -6,11 +6,12 @@
 
 #include <cstdint>
 
+#include "dump/pressure.h"
 #include "os/atomic.h"
 
 namespace leakshim {
 
-enum class DumpReason : uint8_t { kNone, kTime, kInterval, kFinal, kRequest };
+enum class DumpReason : uint8_t { kNone, kTime, kInterval, kFinal, kRequest, kPeak, kPressure };
 
 // `time`, `interval`, ... as about.reason says; and the letter of the file's name.
 const char* DumpReasonText(DumpReason reason);
@@ -24,8 +25,10 @@ class DumpTriggers {
  public:
   struct Config {
     bool by_time = false;
-    uint64_t every_ns = 0;  // 0: automatic rhythm
-    int lg_interval = -1;   // bytes, log2; -1: off
+    uint64_t every_ns = 0;                             // 0: automatic rhythm
+    int lg_interval = -1;                              // bytes, log2; -1: off
+    bool at_peaks = false;                             // each that is at least 10 % above the last
+    unsigned pressure_first = 0, pressure_second = 0;  // percent; 0: off
   };
   void Init(const Config& config);
 
@@ -38,7 +41,12 @@ class DumpTriggers {
   uint64_t next_time_ns() const { return next_time_ns_.load(std::memory_order_relaxed); }
 
  private:
+  bool IsPeak(uint64_t allocated_bytes);
+
   Config config_;
+  PressureWatch pressure_;
+  Atomic<uint64_t> peak_bytes_{0};             // of the last dump for a peak
+  Atomic<int64_t> bytes_to_look_for_peak_{0};  // that must be allocated before there can be a new one
   Atomic<uint64_t> next_time_ns_{~uint64_t{0}};
   Atomic<uint64_t> allocated_bytes_{0};
   Atomic<DumpReason> postponed_{DumpReason::kNone};

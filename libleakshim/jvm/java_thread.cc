@@ -1,7 +1,5 @@
 #include "jvm/java_thread.h"
 
-#include <link.h>
-
 #include "jvm/vm_memory.h"
 #include "os/elf_lookup.h"
 
@@ -108,10 +106,7 @@ bool HasJavaTable(const VmStructs& vm, uintptr_t thread) {
 }  // namespace
 
 void InitJavaThread() {
-  for (const link_map* object = _r_debug.r_map; object != nullptr && get_specific == nullptr; object = object->l_next) {
-    uintptr_t found = os::FindSymbol(os::ReadDynamicTables(object), "pthread_getspecific");
-    get_specific = reinterpret_cast<GetSpecific>(found);
-  }
+  get_specific = reinterpret_cast<GetSpecific>(os::FindSymbolAnywhere("pthread_getspecific"));
 }
 
 bool CurrentJavaThread(const VmStructs& vm, const Module& libjvm, JavaThread* thread) {

@@ -95,6 +95,13 @@ uintptr_t FindSymbol(const DynamicTables& tables, const char* name, bool old_ver
   return 0;
 }
 
+uintptr_t FindSymbolAnywhere(const char* name) {
+  for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
+    if (uintptr_t address = FindSymbol(ReadDynamicTables(object), name)) return address;
+  }
+  return 0;
+}
+
 uintptr_t FindVdsoSymbol(const void* vdso_ehdr, const char* name) {
   const auto* header = static_cast<const ElfW(Ehdr)*>(vdso_ehdr);
   const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(static_cast<const char*>(vdso_ehdr) + header->e_phoff);

@@ -30,6 +30,10 @@ DynamicTables ReadDynamicTables(uintptr_t bias, uintptr_t dynamic);
 // `old_versions`: also where only references to an old version of it bind there (libc_malloc_debug's malloc).
 uintptr_t FindSymbol(const DynamicTables& tables, const char* name, bool old_versions = false);
 
+// As FindSymbol(), in whichever loaded object comes first. Context: the constructor, exit; the list is read without its
+// lock.
+uintptr_t FindSymbolAnywhere(const char* name);
+
 // As FindSymbol(), in the vDSO that the auxiliary vector names.
 uintptr_t FindVdsoSymbol(const void* vdso_ehdr, const char* name);
 

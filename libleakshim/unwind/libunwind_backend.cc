@@ -86,13 +86,6 @@ int UnlockMutex(pthread_mutex_t* mutex) {
   return 0;
 }
 
-uintptr_t FindAnywhere(const char* name) {
-  for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
-    if (uintptr_t address = os::FindSymbol(os::ReadDynamicTables(object), name)) return address;
-  }
-  return 0;
-}
-
 // Points libunwind's own references to `name` at `replacement`. Returns how many there were.
 int Redirect(const link_map* object, const char* name, uintptr_t replacement) {
   os::DynamicTables tables = os::ReadDynamicTables(object);
@@ -130,12 +123,12 @@ int Redirect(const link_map* object, const char* name, uintptr_t replacement) {
 }  // namespace
 
 bool InitLibunwind() {
-  auto open = reinterpret_cast<void* (*)(const char*, int)>(FindAnywhere("dlopen"));
-  libunwind.errno_location = reinterpret_cast<int* (*)()>(FindAnywhere("__errno_location"));
-  loaders_iterate_phdr = reinterpret_cast<IteratePhdr*>(FindAnywhere("dl_iterate_phdr"));
+  auto open = reinterpret_cast<void* (*)(const char*, int)>(os::FindSymbolAnywhere("dlopen"));
+  libunwind.errno_location = reinterpret_cast<int* (*)()>(os::FindSymbolAnywhere("__errno_location"));
+  loaders_iterate_phdr = reinterpret_cast<IteratePhdr*>(os::FindSymbolAnywhere("dl_iterate_phdr"));
   if (open == nullptr || libunwind.errno_location == nullptr || loaders_iterate_phdr == nullptr) return false;
   // A program that uses libunwind itself holds its lock, and the loader's, in an order that must not meet ours.
-  if (FindAnywhere("_ULx86_64_step") != 0) return false;
+  if (os::FindSymbolAnywhere("_ULx86_64_step") != 0) return false;
   // The handle is glibc's link_map. Never closed.
   const auto* object = static_cast<const link_map*>(open("libunwind.so.8", RTLD_NOW | RTLD_LOCAL));
   if (object == nullptr) return false;

@@ -328,11 +328,7 @@ void InitModuleMap(bool with_find_object) {
   int64_t length = os::ReadLink("/proc/self/exe", executable_path, sizeof(executable_path) - 1);
   if (length < 0) executable_path[0] = 0;
   find_object = nullptr;
-  for (const link_map* object = _r_debug.r_map; object != nullptr && find_object == nullptr && with_find_object;
-       object = object->l_next) {
-    find_object =
-        reinterpret_cast<FindObjectFunction>(os::FindSymbol(os::ReadDynamicTables(object), "_dl_find_object"));
-  }
+  if (with_find_object) find_object = reinterpret_cast<FindObjectFunction>(os::FindSymbolAnywhere("_dl_find_object"));
   // The program, and what it or something that it needs names as needed, is never unloaded. The list has an object
   // behind the one that asked for it.
   const link_map* stays[64];  // of more, the rest is checked each time like any other
