@@ -129,6 +129,10 @@ def postgres():
     port = free_port()
     server = Server([f"{tools}/postgres", "-D", data, "-p", str(port), "-k", root, "-c", "max_parallel_workers_per_gather=2"],
                     port, user=user if as_user else None, conf="lg_prof_sample:14,lg_prof_interval:25,prof_keep:8,prof_fork:fresh")
+    for _ in range(200):
+        if subprocess.run([f"{tools}/pg_isready", "-q", "-h", root, "-p", str(port)]).returncode == 0:
+            break
+        time.sleep(0.1)
     bench = [*as_user, f"{tools}/pgbench", "-h", root, "-p", str(port), "postgres"]
     client(*bench, "-i", "-s", "3", "-q")
     out = client(*bench, "-c", "8", "-j", "2", "-t", "300")
