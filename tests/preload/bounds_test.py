@@ -25,7 +25,7 @@ def new_peaks_are_dumped_and_nothing_else_is():
     live = [harness.Dump(path).estimated_total()[1] / 1e6 for path in run.dumps]
     assert set(kinds(run)) == {"u"}, kinds(run)
     # Decided a tenth above the last one, made a moment later, when a little more may be alive.
-    assert len(live) >= 5 and all(later > 1.01 * before for before, later in zip(live, live[1:])), live
+    assert 5 <= len(live) <= 60 and all(later > before for before, later in zip(live, live[1:])), live
     assert live[-1] > 34, live
     assert [harness.Dump(path).about["reason"] for path in run.dumps] == ["peak"] * len(run.dumps)
     # 20 again and 21 are no new peaks: from there on it takes seven steps of a tenth to 40.
