@@ -96,12 +96,11 @@ class FrameRuleTable {
   // Modules that come to one address after each other have their rules at different places.
   static constexpr uint64_t Salt(ModuleId module) { return module * uint64_t{0x9e3779b9}; }
   // Few instructions, because a walk waits for them: the next frame is found only behind this one.
+  // The low bits of return addresses are as good as random; two bytes make a place.
   static constexpr size_t PlaceOf(uintptr_t return_address, uint64_t salt) { return Mix(return_address, salt) >> 1; }
 
  private:
-  static constexpr uint64_t Mix(uintptr_t return_address, uint64_t salt) {
-    return (return_address ^ salt) ^ return_address >> 13;
-  }
+  static constexpr uint64_t Mix(uintptr_t return_address, uint64_t salt) { return return_address ^ salt; }
 
   uintptr_t entries_;  // the table's address
   uintptr_t mask_;     // of an entry's distance from there, in bytes

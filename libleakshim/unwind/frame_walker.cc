@@ -139,8 +139,8 @@ class MetModules {
       if (pc >= met_[i]->start && pc < met_[i]->end) module = met_[i];
     }
     if (module == nullptr) {
-      module = GetModule(FindModule(pc));
-      if (module == nullptr || pc < module->start || pc >= module->end) return false;
+      module = FindLoadedModule(pc);
+      if (module == nullptr) return false;
       if (count_ == kMost) count_ = kMost - 1;
       met_[count_++] = module;
     }

@@ -46,6 +46,10 @@ constinit Atomic<ModuleId> jvm_module{kNoModule};
 constexpr size_t kBuckets = size_t{1} << 15;
 constinit Atomic<ModuleId> by_start[kBuckets];
 
+// Permanent modules by 64 KiB of address, the one met last at each place.
+constexpr size_t kNearPlaces = 256;
+constinit Atomic<const Module*> permanent_near[kNearPlaces];
+
 // Where the loader has no lock-free look-up: its list is searched at most this often.
 constexpr uint64_t kSearchNs = 50'000'000u;
 constinit Atomic<uint64_t> next_search_ns{0};
@@ -365,6 +369,18 @@ ModuleId FindModule(uintptr_t pc) {
     return kNoModule;
   }
   return FindInList(pc);
+}
+
+const Module* FindLoadedModule(uintptr_t pc) {
+  Atomic<const Module*>& met = permanent_near[pc >> 16 & (kNearPlaces - 1)];
+  // acquire: pairs with the store below.
+  const Module* module = met.load(std::memory_order_acquire);
+  if (module != nullptr && pc - module->start < module->end - module->start) return module;
+  module = GetModule(FindModule(pc));
+  if (module == nullptr || pc < module->start || pc >= module->end) return nullptr;
+  // release: as GetModule(); who finds the entry finds it complete.
+  if (module->permanent) met.store(module, std::memory_order_release);
+  return module;
 }
 
 void LookForJvm() {

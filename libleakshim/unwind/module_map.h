@@ -38,6 +38,9 @@ void InitModuleMap(bool with_find_object = true);
 // that it keeps loaded otherwise.
 ModuleId FindModule(uintptr_t pc);
 
+// As FindModule(), with a short way to modules that are never unloaded. Their range contains `pc`.
+const Module* FindLoadedModule(uintptr_t pc);
+
 // Records the JVM, if one is loaded, without a frame in it. Context: hooks; as FindModule(), and two system calls for
 // each object.
 void LookForJvm();

@@ -65,7 +65,7 @@ def the_two_walks_agree():
     """
     scale = 10 if SOAK else 1
     programs = {
-        "exceptions": ([harness.program("odd_stacks"), "exceptions", str(600 * scale)], 2, None),
+        "exceptions": ([harness.program("odd_stacks"), "exceptions", str(700 * scale)], 2, None),
         "plugins": ([harness.program("odd_stacks"), "plugins", str(1500 * scale)], 1, None),
         "python": (["python3", "-c", PYTHON.replace("ROUNDS", str(150 * scale))], 11, {"PYTHONMALLOC": "malloc"}),
     }
