@@ -35,10 +35,6 @@ constinit Atomic<uint32_t> module_count{0};
 // Where the program lies, 0: not asked yet.
 constinit Atomic<uintptr_t> program_start{0}, program_end{0};
 
-// Of modules that are never unloaded: page number << 16 | id, for the pages asked for last.
-constexpr size_t kPageHints = 512;
-constinit Atomic<uint64_t> page_hints[kPageHints];
-
 // The first module that is a JVM.
 constinit Atomic<ModuleId> jvm_module{kNoModule};
 
@@ -350,16 +346,8 @@ void InitModuleMap(bool with_find_object) {
 
 ModuleId FindModule(uintptr_t pc) {
   if (find_object != nullptr) {
-    uint64_t page = pc >> 12;
-    Atomic<uint64_t>& hint = page_hints[page % kPageHints];
-    uint64_t known = hint.load(std::memory_order_relaxed);
-    if (known >> 16 == page && known != 0) return static_cast<ModuleId>(known);
     Identity found;
-    ModuleId id = FindObject(pc, &found) ? Intern(found) : kNoModule;
-    const Module* module = GetModule(id);
-    // relaxed: what the id stands for was published by Record().
-    if (module != nullptr && module->permanent) hint.store(page << 16 | id, std::memory_order_relaxed);
-    return id;
+    return FindObject(pc, &found) ? Intern(found) : kNoModule;
   }
   ModuleId id = FindRecorded(pc);
   if (id != kNoModule) return id;
