@@ -73,11 +73,10 @@ if [[ ! -d $dumps ]]; then
   rmdir "$session"
   exit "$status"
 fi
-# Of the process with the newest dump: COMMAND may have been a script around it.
-last=$(find "$dumps" -name '*.heap' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
-if [[ -n $last ]]; then
-  printf '\n%d dumps in %s; the top of the last one:\n' "$(find "$dumps" -name '*.heap' | wc -l)" "$dumps"
-  "$build/leakprof" --text --top=10 "$last" || echo "run.sh: leakprof could not read $last" >&2
+count=$(find "$dumps" -name '*.heap' | wc -l)
+if ((count > 0)); then
+  printf '\n%d dumps in %s; what they say:\n\n' "$count" "$dumps"
+  "$build/leakprof" --leaks --top=5 "$dumps" || echo "run.sh: leakprof could not read $dumps" >&2
 else
   rm -r "$session"
   why_no_dump "$status" "$1" >&2

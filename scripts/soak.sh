@@ -2,7 +2,7 @@
 # The tests that take long, in their long form: hours. What scripts/test.sh runs of them is a sample.
 #
 #   scripts/soak.sh             everything
-#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers
+#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers, leaks
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
@@ -57,8 +57,15 @@ soak_servers() {
   done
 }
 
+# The labelled corpus of leaks, two minutes a program.
+soak_leaks() {
+  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/leaks LEAKSHIM_CORPUS_JAR=$build/tests/leaks/corpus.jar
+  export LEAKSHIM_DEMO_JAR=$build/demo/demo.jar
+  python3 tests/leaks/corpus_test.py 120
+}
+
 parts=("$@")
-((${#parts[@]})) || parts=(jvm unwind hazards suites servers)
+((${#parts[@]})) || parts=(jvm unwind hazards suites servers leaks)
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 cmake --preset release >/dev/null

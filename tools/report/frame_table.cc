@@ -124,6 +124,13 @@ std::string FunctionKey(absl::string_view name, bool verbatim) {
   return verbatim ? text : PlainName(text);
 }
 
+void FrameTable::NextProfile() {
+  by_address_.clear();
+  names_.reset();
+  perf_maps_.emplace();
+  names_.emplace(no_sum_, symbolizer_, true, &*perf_maps_);
+}
+
 FunctionId FrameTable::Intern(FunctionInfo info) {
   auto [entry, added] = by_key_.try_emplace(info.key, static_cast<FunctionId>(functions_.size()));
   if (added) functions_.push_back(std::move(info));
@@ -153,7 +160,7 @@ FrameTable::Range FrameTable::Functions(const Profile& profile, uint64_t address
     auto found = by_place_.find(place_key);
     if (found != by_place_.end()) return known->second = found->second;
   }
-  const CodeName name = names_.Find(Location{.profile = &profile, .address = address, .module_id = module_id});
+  const CodeName name = names_->Find(Location{.profile = &profile, .address = address, .module_id = module_id});
   Range range{.first = static_cast<uint32_t>(inlined_.size()), .count = 0};
   std::vector<FunctionId> ids;
   for (size_t i = name.functions.size(); i-- > 0;) {

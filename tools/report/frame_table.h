@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "profile/profile.h"
 #include "report/allocator_frames.h"
 #include "symbolize/code_names.h"
+#include "symbolize/perf_map.h"
 #include "symbolize/symbolizer.h"
 
 namespace leakshim {
@@ -51,7 +53,9 @@ class FrameTable {
  public:
   // `symbolizer` may be null; both must outlive this.
   FrameTable(Symbolizer* symbolizer, const AllocatorFrames* allocator_frames)
-      : names_(no_sum_, symbolizer, true), allocator_frames_(*allocator_frames) {}
+      : symbolizer_(symbolizer), allocator_frames_(*allocator_frames) {
+    NextProfile();
+  }
   FrameTable(const FrameTable&) = delete;
   FrameTable& operator=(const FrameTable&) = delete;
 
@@ -61,7 +65,7 @@ class FrameTable {
   const FunctionInfo& Info(FunctionId id) const { return functions_[id]; }
 
   // To be called between two profiles: forgets what is known by address.
-  void NextProfile() { by_address_.clear(); }
+  void NextProfile();
 
  private:
   struct AddressKey {
@@ -81,7 +85,10 @@ class FrameTable {
   FunctionId Intern(FunctionInfo info);
 
   ProfileSum no_sum_{ProfileSum::Options{}};
-  CodeNames names_;
+  Symbolizer* const symbolizer_;
+  // Of one profile: they know it by its address, which another one may get.
+  std::optional<PerfMaps> perf_maps_;
+  std::optional<CodeNames> names_;
   const AllocatorFrames& allocator_frames_;
   std::vector<FunctionInfo> functions_;
   std::vector<FunctionId> inlined_;  // functions of a place, innermost first

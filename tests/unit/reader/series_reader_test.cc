@@ -60,6 +60,21 @@ TEST_F(SeriesReaderTest, ProcessesAreToldApartAndWhatIsBrokenIsNamed) {
   EXPECT_EQ(series[1]->stacks[0].points.size(), 20u);
 }
 
+TEST_F(SeriesReaderTest, CodeCompiledAtRunTimeIsNamedByThePerfMapBesideTheDumps) {
+  for (int i = 0; i < 3; ++i) {
+    Write(absl::StrCat("x.7.", i, ".t.heap"), absl::StrCat("heap_v2/0\n# leakshim 1\n# about.pid 7\n# about.dump_time ",
+                                                           1000 + i, "\n@ 0x2010 0x9100\n  t*: 1: 10 [0: 0]\n"));
+  }
+  Write("perf-7.map", "2000 100 LazyCompile:*serve app.js:3\n");
+  SeriesBuilder builder(&frames_);
+  ReadSeries(*FindDumps({folder_}), &builder, {});
+  const auto series = builder.Finish();
+  ASSERT_EQ(series.size(), 1u);
+  ASSERT_EQ(series[0]->stacks.size(), 1u);
+  ASSERT_EQ(series[0]->stacks[0].functions.size(), 1u);
+  EXPECT_EQ(frames_.Info(series[0]->stacks[0].functions[0]).name, "LazyCompile:*serve app.js:3");
+}
+
 // jemalloc says neither when nor who: its file names and their times do.
 TEST_F(SeriesReaderTest, JemallocsDumpsAreASeriesByNameAndTime) {
   SeriesBuilder builder(&frames_);
