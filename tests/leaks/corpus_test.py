@@ -122,6 +122,53 @@ def java_garbage():
     assert "waits for GC" in process["verdict"], process["verdict"]
 
 
+def java_per_class():
+    _, process = java("perclass")
+    assert verdict_of(process, "leakPerClass")[1] == "growing", verdict_of(process, "leakPerClass")
+    others_do_not_grow(process, "leakPerClass")
+
+
+def both_profilers(command):
+    """(ours, jemalloc's) of one run, with jemalloc and its own profiler beneath us."""
+    jemalloc = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
+    run = harness.run(command, conf=CONF + ",prof_prefix:ours/ours", timeout=SECONDS * 3 + 30,
+                      preload=f"{harness.LIBRARY}:{jemalloc}",
+                      env={"MALLOC_CONF": "prof:true,lg_prof_sample:16,lg_prof_interval:24,prof_prefix:theirs"})
+    assert run.status == 0, (run.status, run.stderr)
+    directories.append(run.directory)
+    ours = judge(os.path.join(run.directory, "ours"))
+    theirs = [process for process in [judge(run.directory)] if process["dumps"]]
+    assert theirs and len(theirs[0]["dumps"]) >= 12, theirs
+    return ours, theirs[0]
+
+
+def growing(process):
+    return [leak for leak in process["leaks"] if leak["verdict"] in ("growing", "waits for GC")
+            and (leak["share_of_growth"] or 0) > 0.03]
+
+
+def jemallocs_series_of_cpp():
+    ours, theirs = both_profilers([harness.program("corpus"), "mixed", str(SECONDS)])
+    suspects = [{functions(leak)[0] for leak in growing(process)} for process in (ours, theirs)]
+    assert suspects[0] == suspects[1] >= {"leak_fast", "leak_big_block", "leak_bursty"}, suspects
+
+
+def jemallocs_series_of_java():
+    """Jemalloc's stacks end where Java begins: ours are cut there as well."""
+    ours, theirs = both_profilers(["java", "-jar", os.environ["LEAKSHIM_DEMO_JAR"], str(SECONDS)])
+
+    def native(leak):
+        names = [name for name in functions(leak) if not name.startswith(("java.", "jdk.", "demo.", "["))]
+        return names[0] if names else "Unsafe_AllocateMemory0"
+    # What our stack has from java.nio down is HotSpot's plumbing there.
+    suspects = {"deflateInit2_", "new_entry"}
+    for process in (ours, theirs):
+        named = {native(leak) for leak in growing(process)[:4]}
+        assert suspects <= named, (named, process["leaks"][:4])
+    assert any("DirectByteBuffer" in name for leak in growing(ours)[:3] for name in functions(leak)), growing(ours)
+    assert any("Unsafe_AllocateMemory0" in name for leak in growing(theirs)[:4] for name in functions(leak)), growing(theirs)
+
+
 def java_classes():
     _, process = java("classes")
     assert "metaspace: classes" in process["verdict"], process["verdict"]
@@ -171,9 +218,9 @@ def releases():
 
 def main():
     tests = [mixed, outside("fragments", "arenas"), outside("threads", "mostly named pool-7-*"),
-             outside("files", "mapped files"), outside("maps", "anonymous memory"), releases]
+             outside("files", "mapped files"), outside("maps", "anonymous memory"), releases, jemallocs_series_of_cpp]
     if JAR:
-        tests += [java_native, java_garbage, java_classes, demo]
+        tests += [java_native, java_garbage, java_per_class, java_classes, demo, jemallocs_series_of_java]
     started = time.monotonic()
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:

@@ -56,7 +56,7 @@ bool IsLibraryFile(absl::string_view path) {
 bool IsAllocatorFile(absl::string_view path) {
   const absl::string_view name = path.substr(path.rfind('/') + 1);
   return absl::StartsWith(name, "libjemalloc") || absl::StartsWith(name, "libtcmalloc") ||
-         absl::StartsWith(name, "libmimalloc");
+         absl::StartsWith(name, "libmimalloc") || absl::StartsWith(name, "libleakshim.so");
 }
 
 }  // namespace

@@ -7,8 +7,8 @@ import java.util.zip.Deflater;
 
 /**
  * Programs of known guilt. {@code Corpus KIND SECONDS}: native (leaks of direct buffers and streams that outlive
- * collections, beside a bounded cache), garbage (streams that a collection would free, and none comes), classes (class
- * loaders that are never let go). What is named leak leaks, what is named hold does not.
+ * collections, beside a bounded cache), garbage (streams that a collection would free, and none comes), perclass (native
+ * memory leaked at each loading of a class), classes (class loaders that are never let go). What is named leak leaks, what is named hold does not.
  */
 public final class Corpus {
   private static final List<Object> kept = new ArrayList<>();
@@ -27,6 +27,11 @@ public final class Corpus {
 
   static void holdCache() {
     kept.add(ByteBuffer.allocateDirect(100_000));
+  }
+
+  static void leakPerClass(Class<?> loaded) {
+    // What a static initializer may do: native memory that lives as long as its class, and the class is never let go.
+    kept.add(ByteBuffer.allocateDirect(30_000 + loaded.getName().length()));
   }
 
   static final class Loader extends ClassLoader {
@@ -82,6 +87,16 @@ public final class Corpus {
           break;
         case "garbage":
           holdStream();
+          break;
+        case "perclass":
+          for (int k = 0; k < 2; k++) {
+            leakPerClass(new Loader().define(code));
+          }
+          holdStream();
+          if (share > 0.3 + 0.2 * collections) {
+            collections++;
+            System.gc();
+          }
           break;
         case "classes":
           for (int k = 0; k < 5; k++) {
