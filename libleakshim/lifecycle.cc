@@ -10,6 +10,7 @@
 #include "capture/capture.h"
 #include "capture/scratch.h"
 #include "capture/stack_table.h"
+#include "dump/control.h"
 #include "dump/dumper.h"
 #include "dump/leak_summary.h"
 #define LEAKSHIM_API  // strong here, weak for who calls
@@ -205,10 +206,18 @@ void OnLoad(int, char** arguments, char** environment) {
       .retention = {.keep = static_cast<uint64_t>(options.prof_keep), .disk_bytes = options.prof_disk},
   });
   // release: pairs with the acquire in SampleDueSlow(); who samples sees all of the above.
-  if (options.prof_active) capture_config.phase.store(CaptureConfig::Phase::kOn, std::memory_order_release);
+  capture_config.while_dormant = &Dumper::WhileDormant;
+  if (!options.prof_active) {
+    // Nothing will be sampled that could make the page, by which this process is to be woken.
+    Control::Open();
+    Control::TellActive(false);
+  }
+  capture_config.phase.store(options.prof_active ? CaptureConfig::Phase::kOn : CaptureConfig::Phase::kDormant,
+                             std::memory_order_release);
 }
 
 void OnExit() {
+  Control::Close();
   if (!IsOn()) return;
   ShimScope scope;
   Dumper::AtExit();

@@ -15,6 +15,9 @@ namespace {
 
 constinit Atomic<uint64_t> seed_ordinal{0};
 
+// What gap_lg says of a thread that was dormant: its countdown is no gap.
+constexpr uint8_t kNoGap = 0xff;
+
 void Seed(ThreadState& state) {
   if (capture_config.seed == 0) {
     os::Random(&state.random, sizeof(state.random));
@@ -124,13 +127,21 @@ bool SampleDueSlow(size_t size_bytes, DueSample* due) {
   state.looks++;
   // acquire: pairs with lifecycle's release; who sees kOn sees the configuration.
   auto phase = capture_config.phase.load(std::memory_order_acquire);
+  if (phase == CaptureConfig::Phase::kDormant) {
+    constexpr int64_t kLookAgainBytes = 1 << 20;
+    state.gap_lg = kNoGap;
+    state.bytes_to_sample = kLookAgainBytes;
+    ShimScope scope;
+    if (scope.entered() && capture_config.while_dormant != nullptr) capture_config.while_dormant();
+    return false;
+  }
   if (phase != CaptureConfig::Phase::kOn) {
     state.bytes_to_sample = phase == CaptureConfig::Phase::kOff ? std::numeric_limits<int64_t>::max() : 0;
     return false;
   }
   if (!NoticeFork()) return false;
-  if (state.random == 0) {
-    Seed(state);
+  if (state.random == 0 || state.gap_lg == kNoGap) {
+    if (state.random == 0) Seed(state);
     DrawNext(state);
     state.bytes_to_sample -= static_cast<int64_t>(size_bytes);
     if (state.bytes_to_sample > 0) return false;

@@ -18,7 +18,8 @@ struct CaptureConfig {
   enum class Phase : uint8_t {
     kNotYet,  // before the constructor: allocations forward, and ask again
     kOn,
-    kOff,  // for good
+    kDormant,  // until it is asked for: allocations forward, and look again after so many bytes
+    kOff,      // for good
   };
   Atomic<Phase> phase{Phase::kNotYet};
   UnwindMethod unwind = UnwindMethod::kNone;
@@ -31,6 +32,8 @@ struct CaptureConfig {
   void (*after_sample)(uint64_t now_ns, uint64_t allocated_bytes) = nullptr;
   // Called after a sample that found memory short, for the index or for records.
   void (*memory_short)(bool index_full) = nullptr;
+  // Called now and then while dormant.
+  void (*while_dormant)() = nullptr;
   StackId lost_stack = 0;  // one hook, no callers: what a sample has when there is no memory for its stack
   enum class ForkMode : uint8_t { kInherit, kFresh, kOff };
   ForkMode fork_mode = ForkMode::kInherit;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "capture/capture.h"
+#include "dump/control.h"
 #include "dump/dump_files.h"
 #include "dump/dump_task.h"
 #include "dump/heap_writer.h"
@@ -42,8 +43,12 @@ struct Job {
   DumpReason reason;
   int pid;
   int result;
+  Control::Request request;  // number 0: nobody asked through the control page
 };
 constinit Job job;
+
+// Asked for, not begun. Of the thread that took it until a dump with this reason is prepared.
+constinit Control::Request asked_for{};
 
 // The file of a dump in the making, and how much of it the host's file size limit allows.
 struct Output {
@@ -112,7 +117,11 @@ void RunJob(void*) {
   job.result = WriteDump(job);
   dump_cpu_ns.fetch_add(os::ThreadCpuNs() - before, std::memory_order_relaxed);
   (job.result == 0 ? written : failed).fetch_add(1, std::memory_order_relaxed);
-  if (job.result == 0) dumps_of_generation.fetch_add(1, std::memory_order_relaxed);
+  if (job.result == 0) {
+    dumps_of_generation.fetch_add(1, std::memory_order_relaxed);
+    Control::TellDump(files.path(), written.load(std::memory_order_relaxed));
+  }
+  if (job.request.number != 0) Control::Answer(job.request, -job.result);
 }
 
 // With the lock held.
@@ -122,7 +131,11 @@ void Prepare(DumpReason reason) {
     dumps_generation.store(generation, std::memory_order_relaxed);
     dumps_of_generation.store(0, std::memory_order_relaxed);
   }
-  job = {reason, os::ProcessId(), 0};
+  job = {reason, os::ProcessId(), 0, {}};
+  if (reason == DumpReason::kRequest) {
+    job.request = asked_for;
+    asked_for = {};
+  }
 }
 
 void RunHere(DumpTask::Job run) {
@@ -136,13 +149,71 @@ void RunHere(DumpTask::Job run) {
 
 }  // namespace
 
+namespace {
+
+// Follows a request that is no dump. True: it is one, and can be made.
+bool Obey(const Control::Request& request, uint64_t now_ns) {
+  constexpr unsigned kLongestLg = 40;
+  int error = 0;
+  switch (request.kind) {
+    case ControlRequest::kDump:
+      if (config.prefix[0] != 0 && capture_config.phase.load(std::memory_order_relaxed) == CaptureConfig::Phase::kOn) {
+        return true;
+      }
+      error = config.prefix[0] == 0 ? ENODEV : ENODATA;
+      break;
+    case ControlRequest::kSetActive: {
+      auto phase = request.argument != 0 ? CaptureConfig::Phase::kOn : CaptureConfig::Phase::kDormant;
+      // release: as lifecycle's.
+      if (capture_config.phase.exchange(phase, std::memory_order_release) != phase) {
+        Control::TellActive(request.argument != 0);
+      }
+      break;
+    }
+    case ControlRequest::kSetLgSample:
+      if (request.argument > kLongestLg) {
+        error = EINVAL;
+      } else {
+        // relaxed: each gap is drawn, and each record weighed, by what it was drawn under.
+        capture_config.lg_sample.store(static_cast<uint8_t>(request.argument), std::memory_order_relaxed);
+      }
+      break;
+    case ControlRequest::kSetTimeInterval:
+      // 0: never; ~0: the automatic rhythm.
+      triggers.SetTimes(request.argument != 0, request.argument == ~uint64_t{0} ? 0 : request.argument, now_ns);
+      break;
+    case ControlRequest::kNone:
+    default:
+      error = EINVAL;
+  }
+  Control::Answer(request, error);
+  return false;
+}
+
+}  // namespace
+
 void Dumper::Init(const Config& wanted) {
   config = wanted;
   files.Init(config.prefix, config.mode, config.temporary_directory);
+  Control::Init(config.prefix, config.temporary_directory);
   if (config.prefix[0] != 0) triggers.Init(config.triggers);
 }
 
+void Dumper::WhileDormant() {
+  uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
+  Control::Update(now_ns, ~uint64_t{0});
+  Control::Request request;
+  if (Control::Take(&request)) Obey(request, now_ns);
+}
+
 void Dumper::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
+  Control::Open();
+  Control::Update(now_ns, triggers.next_time_ns());
+  Control::Request request;
+  if (Control::Take(&request) && Obey(request, now_ns)) {
+    asked_for = request;
+    triggers.Postpone(DumpReason::kRequest);
+  }
   DumpReason reason = triggers.AfterSample(now_ns, allocated_bytes);
   if (reason == DumpReason::kNone) return;
   // A vfork child allocates for its parent, but must neither fork a task nor give a file its own id.
@@ -197,7 +268,8 @@ void Dumper::AtExit() {
 }
 
 Dumper::Counters Dumper::Read() {
-  return {written.load(std::memory_order_relaxed), failed.load(std::memory_order_relaxed)};
+  return {written.load(std::memory_order_relaxed), failed.load(std::memory_order_relaxed),
+          dump_cpu_ns.load(std::memory_order_relaxed)};
 }
 
 }  // namespace leakshim

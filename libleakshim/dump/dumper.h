@@ -32,6 +32,9 @@ class Dumper {
   // After a sample that found memory short: thins the records out, in a task or here.
   static void MemoryShort(bool index_full);
 
+  // Where nothing is sampled because prof_active is false: whether somebody asks.
+  static void WhileDormant();
+
   // A dump on the calling thread. Returns 0 and its path, or -errno. Waits at most `timeout_ns` for one that is
   // running.
   static int Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_bytes);
@@ -40,7 +43,7 @@ class Dumper {
   static void AtExit();
 
   struct Counters {
-    uint64_t written, failed;
+    uint64_t written, failed, cpu_ns;
   };
   static Counters Read();
 };

@@ -46,17 +46,19 @@ uint64_t SampleWeight(uint64_t size_bytes, unsigned lg) {
   return lg >= 16 ? weight << (lg - 16) : weight >> (16 - lg);
 }
 
-uint64_t EstimateLiveBytes() {
-  uint64_t bytes = 0;
+LiveEstimate EstimateLive() {
+  LiveEstimate live{0, 0};
   RecordId bound = ThreadBuffer::Bound();
   for (RecordId id = 0; id < bound; id++) {
     const Record* record = id % kChunkSlots == 0 ? nullptr : ThreadBuffer::At(id);
     if (record == nullptr) continue;
     // relaxed: one word holds all that is added up.
     Life life{record->life.load(std::memory_order_relaxed)};
-    if (life.state() == RecordState::kLive) bytes += SampleWeight(life.size_bytes(), life.lg());
+    if (life.state() != RecordState::kLive) continue;
+    live.bytes += SampleWeight(life.size_bytes(), life.lg());
+    live.samples++;
   }
-  return bytes;
+  return live;
 }
 
 }  // namespace leakshim

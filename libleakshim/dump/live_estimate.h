@@ -11,7 +11,10 @@ namespace leakshim {
 // %.
 uint64_t SampleWeight(uint64_t size_bytes, unsigned lg);
 
-// The sum over all live records; of those that come and go meanwhile some are in it.
-uint64_t EstimateLiveBytes();
+// Of all live records; of those that come and go meanwhile some are in it.
+struct LiveEstimate {
+  uint64_t bytes, samples;
+};
+LiveEstimate EstimateLive();
 
 }  // namespace leakshim

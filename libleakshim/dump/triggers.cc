@@ -59,7 +59,7 @@ uint64_t NextTimeDump(uint64_t now_ns, uint64_t every_ns) {
 void DumpTriggers::Init(const Config& config) {
   config_ = config;
   pressure_.Init(config.pressure_first, config.pressure_second);
-  if (config_.by_time) next_time_ns_.store(NextTimeDump(0, config_.every_ns), std::memory_order_relaxed);
+  SetTimes(config.by_time, config.every_ns, 0);
 }
 
 DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
@@ -74,7 +74,8 @@ DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) 
   if (pressure_.Look(now_ns)) return DumpReason::kPressure;
   uint64_t due = next_time_ns_.load(std::memory_order_relaxed);
   if (now_ns >= due &&
-      next_time_ns_.compare_exchange_strong(due, NextTimeDump(now_ns, config_.every_ns), std::memory_order_relaxed)) {
+      next_time_ns_.compare_exchange_strong(due, NextTimeDump(now_ns, every_ns_.load(std::memory_order_relaxed)),
+                                            std::memory_order_relaxed)) {
     return DumpReason::kTime;
   }
   if (postponed_.load(std::memory_order_relaxed) != DumpReason::kNone) {
@@ -86,7 +87,7 @@ DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) 
 bool DumpTriggers::IsPeak(uint64_t allocated_bytes) {
   auto bytes = static_cast<int64_t>(allocated_bytes);
   if (bytes_to_look_for_peak_.fetch_sub(bytes, std::memory_order_relaxed) > bytes) return false;
-  uint64_t live = EstimateLiveBytes(), last = peak_bytes_.load(std::memory_order_relaxed);
+  uint64_t live = EstimateLive().bytes, last = peak_bytes_.load(std::memory_order_relaxed);
   uint64_t next = last + last / 10;
   bool is_peak = live > next && peak_bytes_.compare_exchange_strong(last, live, std::memory_order_relaxed);
   // Below the next peak by so much, so much must be allocated to reach it.
@@ -94,6 +95,11 @@ bool DumpTriggers::IsPeak(uint64_t allocated_bytes) {
   uint64_t missing = live > next ? live / 10 : next - live;
   bytes_to_look_for_peak_.store(static_cast<int64_t>(missing > kLeast ? missing : kLeast), std::memory_order_relaxed);
   return is_peak;
+}
+
+void DumpTriggers::SetTimes(bool by_time, uint64_t every_ns, uint64_t now_ns) {
+  every_ns_.store(every_ns, std::memory_order_relaxed);
+  next_time_ns_.store(by_time ? NextTimeDump(now_ns, every_ns) : ~uint64_t{0}, std::memory_order_relaxed);
 }
 
 void DumpTriggers::Postpone(DumpReason reason) {

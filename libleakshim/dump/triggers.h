@@ -35,6 +35,9 @@ class DumpTriggers {
   // Takes note of a sample. Returns why a dump is due now, to the one caller that is to see to it.
   DumpReason AfterSample(uint64_t now_ns, uint64_t allocated_bytes);
 
+  // From now on: every `every_ns` (0: automatic rhythm), or not by time.
+  void SetTimes(bool by_time, uint64_t every_ns, uint64_t now_ns);
+
   // A dump that was due could not begin because another one runs: it is due again with the next sample.
   void Postpone(DumpReason reason);
 
@@ -47,6 +50,7 @@ class DumpTriggers {
   PressureWatch pressure_;
   Atomic<uint64_t> peak_bytes_{0};             // of the last dump for a peak
   Atomic<int64_t> bytes_to_look_for_peak_{0};  // that must be allocated before there can be a new one
+  Atomic<uint64_t> every_ns_{0};
   Atomic<uint64_t> next_time_ns_{~uint64_t{0}};
   Atomic<uint64_t> allocated_bytes_{0};
   Atomic<DumpReason> postponed_{DumpReason::kNone};

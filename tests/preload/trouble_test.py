@@ -50,9 +50,9 @@ def abort_conf_makes_a_bad_option_fatal():
 
 
 def confirm_conf_tells_every_option_and_which_have_no_effect():
-    run = harness.run(["/bin/echo", "hi"], conf="confirm_conf:true,prof_gdump:true")
+    run = harness.run(["/bin/echo", "hi"], conf="confirm_conf:true,prof_content:16")
     assert run.status == 0 and run.stdout == "hi\n", run
-    assert re.search(r"prof_gdump:true.*no effect", run.stderr), run.stderr
+    assert re.search(r"prof_content:16.*no effect", run.stderr), run.stderr
     assert re.search(r"lg_prof_sample:19", run.stderr), run.stderr
 
 

@@ -209,10 +209,10 @@ TEST_F(OptionsTest, AbortConfMakesAnyErrorFatal) {
 }
 
 TEST_F(OptionsTest, ConfirmConfTellsValueAndSourceOfEveryOption) {
-  Parse("confirm_conf:true,lg_prof_sample:0x10,prof_gdump:true,prof_unbias:false");
+  Parse("confirm_conf:true,lg_prof_sample:0x10,prof_content:16,prof_unbias:false");
   EXPECT_THAT(messages_, Contains("leakshim: lg_prof_sample:0x10 (LEAKSHIM_CONF)"));
   EXPECT_THAT(messages_, Contains("leakshim: prof_final:true (default)"));
-  EXPECT_THAT(messages_, Contains("leakshim: prof_gdump:true (LEAKSHIM_CONF; accepted, has no effect yet)"));
+  EXPECT_THAT(messages_, Contains("leakshim: prof_content:16 (LEAKSHIM_CONF; accepted, has no effect yet)"));
   EXPECT_THAT(messages_, Contains("leakshim: prof_unbias:false (LEAKSHIM_CONF; accepted, has no meaning here)"));
   size_t options = 0;
 #define OPTION(...) options++;

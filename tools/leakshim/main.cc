@@ -1,14 +1,18 @@
-// leakshim: starts programs under libleakshim.so.
+// leakshim: starts programs under libleakshim.so, and talks to those that run.
 
 #include <cstdio>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "leakshim/control.h"
 #include "leakshim/run.h"
 
 namespace {
 
 constexpr char kHelp[] = R"(usage: leakshim run [OPTION...] [--] COMMAND [ARGUMENT...]
+       leakshim status [PID]
+       leakshim dump PID [--wait=SECONDS]
+       leakshim set PID KEY:VALUE
        leakshim --version
 
 Finds native memory leaks in unmodified programs. `leakshim run` starts a program
@@ -17,7 +21,10 @@ that then writes heap profiles; `leakprof` reads them.
   leakshim run java -jar app.jar
   leakprof --text leakshim.*.heap
 
-`leakshim run --help` lists the options; see also leakshim(1).
+  leakshim status
+  leakshim dump 4711
+
+`leakshim run --help` and `leakshim status --help` list the options; see also leakshim(1).
 )";
 
 }  // namespace
@@ -25,6 +32,9 @@ that then writes heap profiles; `leakprof` reads them.
 int main(int argc, char** argv) {
   absl::string_view command = argc > 1 ? argv[1] : "";
   if (command == "run") return leakshim::Run(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
+  if (command == "status") return leakshim::Status(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
+  if (command == "dump") return leakshim::DumpNow(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
+  if (command == "set") return leakshim::Set(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
   if (command == "--help" || command == "-h") {
     std::fputs(kHelp, stdout);
     return 0;

@@ -1,0 +1,220 @@
+"""`leakshim status`, `dump` and `set` on running processes, and the page between them."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+import harness
+
+CLI = os.path.join(harness.BUILD, "leakshim")
+DEMO = os.path.join(harness.BUILD, "demo", "demo.jar")
+
+
+class Running:
+    """A program under the library with a temporary directory of its own, and the launcher to talk to it."""
+
+    def __init__(self, command, conf, temporary=None):
+        self.directory = tempfile.mkdtemp(prefix="leakshim-test-")
+        self.temporary = temporary or tempfile.mkdtemp(prefix="leakshim-test-")
+        self.env = {name: value for name, value in os.environ.items() if name not in ("LEAKSHIM_CONF", "MALLOC_CONF")}
+        self.env["TMPDIR"] = self.temporary
+        self.process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                        env={**self.env, "LD_PRELOAD": harness.LIBRARY, "LEAKSHIM_CONF": conf})
+        self.pid = str(self.process.pid)
+
+    def cli(self, *arguments, **options):
+        return subprocess.run([CLI, *arguments], env=self.env, capture_output=True, text=True, timeout=60,
+                              errors="replace", **options)
+
+    def pages(self):
+        places = [f"/run/user/{os.geteuid()}/leakshim", f"{self.temporary}/leakshim-{os.geteuid()}"]
+        return [os.path.join(place, name) for place in places if os.path.isdir(place) for name in os.listdir(place)
+                if name.startswith(self.pid + ".")]
+
+    def wait_for_page(self):
+        deadline = time.monotonic() + 20
+        while not self.pages():
+            assert time.monotonic() < deadline and self.process.poll() is None, self.process.poll()
+            time.sleep(0.02)
+
+    def end(self, status=0):
+        _, err = self.process.communicate(timeout=60)
+        assert self.process.returncode == status, (self.process.returncode, err)
+        assert err == "", err
+        assert not self.pages(), self.pages()
+
+
+@contextlib.contextmanager
+def busy(conf="lg_prof_sample:12", seconds=4, **options):
+    running = Running([harness.program("host"), "busy", str(seconds)], conf, **options)
+    try:
+        running.wait_for_page()
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def a_dump_is_made_and_named():
+    with busy() as running:
+        for number in range(3):
+            asked = running.cli("dump", running.pid)
+            assert asked.returncode == 0 and asked.stderr == "", asked
+            path = asked.stdout.strip()
+            assert os.path.basename(path) == f"leakshim.{running.pid}.{number}.m{number}.heap", path
+            dump = harness.Dump(path)
+            dump.check_books()
+            assert dump.about["reason"] == "request" and dump.books["samples"] > 0, dump.about
+        whole = running.cli("status", running.pid).stdout
+        assert "on, library" in whole and "3 written, 0 failed" in whole and path in whole, whole
+        row = [line for line in running.cli("status").stdout.splitlines() if line.split()[0] == running.pid]
+        assert len(row) == 1 and "host" in row[0], row
+        running.end()
+
+
+def a_setting_takes_hold_and_old_samples_keep_their_weight():
+    with busy() as running:
+        assert running.cli("set", running.pid, "lg_prof_sample:10").returncode == 0
+        before = harness.Dump(running.cli("dump", running.pid).stdout.strip())
+        assert before.about["interval"] == "1024", before.about
+        assert running.cli("set", running.pid, "lg_prof_sample:16").returncode == 0
+        after = harness.Dump(running.cli("dump", running.pid).stdout.strip())
+        assert after.about["interval"] == "65536", after.about
+        assert running.cli("set", running.pid, "prof_time_interval:1s").returncode == 0
+        running.end()
+        assert any(".t0." in path for path in harness.dumps_in(running.directory))
+
+
+def totals_stay_unbiased_over_changes_of_the_interval():
+    """Blocks that stay, allocated while the interval goes up and down: many runs, the mean within four standard errors."""
+    runs, megabytes = 24, 12
+    estimates = []
+    for seed in range(runs):
+        running = Running([harness.program("peaks"), str(megabytes), str(megabytes)], f"lg_prof_sample:14,prof_seed:{seed}")
+        running.process.wait()
+        running = Running(["env", "PAUSE=1", harness.program("peaks"), str(megabytes)], f"lg_prof_sample:14,prof_seed:{seed}")
+        with contextlib.suppress(AssertionError):
+            running.wait_for_page()
+        for value in (17, 12, 15):
+            running.cli("set", running.pid, f"lg_prof_sample:{value}")
+        running.process.wait()
+        final = [path for path in harness.dumps_in(running.directory) if ".f" in path]
+        estimates.append(harness.Dump(final[-1]).estimated_total()[1])
+    mean = sum(estimates) / runs
+    spread = (sum((estimate - mean) ** 2 for estimate in estimates) / (runs - 1)) ** 0.5
+    assert abs(mean - megabytes * 1e6) < 4 * spread / runs ** 0.5 + 0.004 * megabytes * 1e6, (mean, spread)
+
+
+def a_dormant_process_is_woken():
+    running = Running([harness.program("host"), "busy", "5"], "lg_prof_sample:12,prof_active:false")
+    running.wait_for_page()
+    assert "dormant" in running.cli("status", running.pid).stdout
+    asked = running.cli("dump", running.pid)
+    assert asked.returncode == 3 and "dormant" in asked.stderr, asked
+    assert running.cli("set", running.pid, "prof_active:true").returncode == 0
+    whole = running.cli("status", running.pid).stdout
+    assert "on since" in whole and "older blocks are unknown" in whole, whole
+    dump = harness.Dump(running.cli("dump", running.pid).stdout.strip())
+    assert dump.books["samples"] > 0, dump.books
+    assert running.cli("set", running.pid, "prof_active:false").returncode == 0
+    assert "dormant" in running.cli("status", running.pid).stdout
+    running.process.kill()
+    running.process.wait()
+
+
+def after_a_kill_the_page_tells_the_last_state():
+    with busy() as running:
+        time.sleep(1.2)
+        os.kill(int(running.pid), signal.SIGKILL)
+        running.process.wait()
+        assert len(running.pages()) == 1
+        row = [line for line in running.cli("status").stdout.splitlines() if line.split()[0] == running.pid]
+        assert len(row) == 1 and " dead " in row[0] and "~" in row[0], row
+        assert not running.pages()
+        asked = running.cli("dump", running.pid)
+        assert asked.returncode == 2 and "no process" in asked.stderr, asked
+
+
+def who_is_not_there_or_does_not_answer_is_told_by_status():
+    with busy() as running:
+        for arguments in (["dump"], ["dump", "1", "2"], ["set", running.pid], ["set", running.pid, "prof_active:maybe"],
+                          ["set", running.pid, "lg_prof_sample:99"], ["dump", running.pid, "--wait=soon"], ["status", "1", "2"]):
+            assert running.cli(*arguments).returncode == 1, arguments
+        assert running.cli("dump", str(os.getpid())).returncode == 2
+        assert running.cli("status", "4194304").returncode == 2
+        os.kill(int(running.pid), signal.SIGSTOP)
+        asked = running.cli("dump", running.pid, "--wait=0.3")
+        assert asked.returncode == 3 and "has not answered in 0.3 s" in asked.stderr, asked
+        os.kill(int(running.pid), signal.SIGCONT)
+        # Answered late, and the next one is not confused by it.
+        assert running.cli("dump", running.pid).returncode == 0
+
+
+def another_user_is_refused():
+    with busy() as running:
+        os.chmod(running.temporary, 0o755)
+        # Where the other user could see it at all.
+        asked = running.cli("dump", running.pid, user=65534, group=65534, extra_groups=[])
+        assert asked.returncode == 2 and "of another user" in asked.stderr, asked
+        assert running.cli("dump", running.pid).returncode == 0
+
+
+def what_others_planted_is_not_used():
+    for plant in ("link", "open", "file"):
+        temporary = tempfile.mkdtemp(prefix="leakshim-test-")
+        place = f"{temporary}/leakshim-{os.geteuid()}"
+        elsewhere = tempfile.mkdtemp(prefix="leakshim-test-")
+        if plant == "link":
+            os.symlink(elsewhere, place)
+        elif plant == "open":
+            os.mkdir(place)
+            os.chmod(place, 0o777)
+        else:
+            open(place, "w").close()
+        if os.path.isdir(f"/run/user/{os.geteuid()}"):
+            continue
+        run = harness.run([harness.program("host"), "busy", "1"], conf="lg_prof_sample:12,prof_final:false",
+                          env={"TMPDIR": temporary})
+        assert run.status == 0 and run.stderr == "", (plant, run)
+        assert os.listdir(elsewhere) == [] and (plant != "open" or os.listdir(place) == []), plant
+
+
+def a_damaged_page_harms_nobody():
+    with busy() as running:
+        (page,) = running.pages()
+        with open(page, "r+b") as file:
+            content = bytearray(file.read())
+            # Texts without an end, counters of nonsense; the magic and who it is stay.
+            content[64:3000] = b"\xff" * (3000 - 64)
+            file.seek(0)
+            file.write(content)
+        assert running.cli("status").returncode == 0
+        running.cli("status", running.pid)
+        time.sleep(0.5)
+        assert running.process.poll() is None
+        with open(page, "r+b") as file:
+            file.write(b"not a page at all")
+        assert running.cli("dump", running.pid).returncode == 2
+        assert running.process.wait(timeout=60) == 0
+
+
+def a_jvm_answers_too():
+    running = Running(["java", "-jar", DEMO, "6"], "lg_prof_sample:14")
+    running.wait_for_page()
+    time.sleep(2)
+    path = running.cli("dump", running.pid).stdout.strip()
+    assert harness.Dump(path).about["java_frames"] == "on"
+    running.process.kill()
+    running.process.wait()
+
+
+if __name__ == "__main__":
+    harness.main({test.__name__: test for test in (
+        a_dump_is_made_and_named, a_setting_takes_hold_and_old_samples_keep_their_weight,
+        totals_stay_unbiased_over_changes_of_the_interval, a_dormant_process_is_woken, after_a_kill_the_page_tells_the_last_state,
+        who_is_not_there_or_does_not_answer_is_told_by_status, another_user_is_refused, what_others_planted_is_not_used,
+        a_damaged_page_harms_nobody, *([a_jvm_answers_too] if os.path.exists(DEMO) else []))})
