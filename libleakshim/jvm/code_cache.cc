@@ -247,13 +247,14 @@ bool CodeCache::Find(const VmStructs& vm, uintptr_t pc, Blob* blob) const {
     auto high = Field<uintptr_t>(heap.space, vm.space_high);
     if (pc < heap.low || pc >= high) continue;
     // Source: CodeHeap::find_block_for(). Each byte says how far back, at least, the block's first segment is.
-    const auto* segments = reinterpret_cast<const uint8_t*>(heap.segments);
     uintptr_t segment = (pc - heap.low) >> heap.log2_segment;
     constexpr uint8_t kFree = 0xff;
-    if (segments[segment] == kFree) return false;
-    while (segments[segment] != 0) {
-      if (segments[segment] > segment) return false;
-      segment -= segments[segment];
+    uint8_t back;
+    if (!Read(heap.segments + segment, &back) || back == kFree) return false;
+    while (back != 0) {
+      if (back > segment) return false;
+      segment -= back;
+      if (!Read(heap.segments + segment, &back)) return false;
     }
     uintptr_t block = heap.low + (segment << heap.log2_segment);
     uintptr_t address = block + static_cast<uintptr_t>(vm.heap_block_bytes);

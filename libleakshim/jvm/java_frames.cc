@@ -166,7 +166,9 @@ class Appender {
     if (Frame unknown = JavaNames::Unknown()) frames_[walk_.depth - 1] = unknown;
   }
   void AddUnknown() {
-    if (Frame unknown = JavaNames::Unknown()) frames_[walk_.depth++] = unknown;
+    Frame unknown = JavaNames::Unknown();
+    // One is enough to say that something is not known.
+    if (unknown != 0 && (walk_.depth == 0 || frames_[walk_.depth - 1] != unknown)) frames_[walk_.depth++] = unknown;
   }
 
   void AppendCompiling(const vm::JavaThread& thread) {

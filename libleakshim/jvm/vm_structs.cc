@@ -173,7 +173,7 @@ bool ReadColumns(const Table& structs, const Table& types, Columns* columns) {
 }
 
 uint64_t BytesOf(Form form) {
-  return form == Form::kPointer ? 8 : form == Form::kInt ? 4 : form == Form::kHalf ? 2 : 1;
+  return form == Form::kPointer ? 8 : form == Form::kInt ? 4 : 2;  // nothing wanted begins at an odd place
 }
 
 void SayWhat(TextBuffer* reason, const char* what, const Wanted& wanted) {
