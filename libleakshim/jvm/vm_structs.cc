@@ -394,6 +394,9 @@ ReadResult ReadVmStructs(const Module& libjvm, VmStructs* structs, TextBuffer* r
   structs->bcp_slot = is_8 ? -7 : -8;
   structs->unsigned5_bias = !is_8 && major >= 20 ? 1 : 0;
   structs->source_file_in_pool = structs->Has(structs->pool_source_file);
+  // On the stack it takes up whole pairs of words. Source: ContinuationEntry::size() of OpenJDK.
+  int64_t& entry_bytes = structs->cont_entry_bytes;
+  if (structs->Has(entry_bytes)) entry_bytes = (entry_bytes + 15) & ~int64_t{15};
   return ReadResult::kDone;
 }
 
