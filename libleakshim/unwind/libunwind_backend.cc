@@ -76,7 +76,11 @@ int LockMutex(pthread_mutex_t* mutex) {
   for (;;) {
     uint32_t holder = word->load(std::memory_order_relaxed);
     // acquire: pairs with the release below; what the last holder did to the cache is seen.
-    if (holder != mine && word->compare_exchange_strong(holder, mine, std::memory_order_acquire)) return 0;
+    if (holder != mine && word->compare_exchange_strong(holder, mine, std::memory_order_acquire)) {
+      // Left locked by a thread of the parent, perhaps in the middle of a change: a chain may even run in a circle.
+      if (holder != 0) libunwind.flush_cache(*libunwind.address_space, 0, 0);
+      return 0;
+    }
     os::Syscall(SYS_sched_yield);
   }
 }
@@ -143,9 +147,16 @@ bool InitLibunwind() {
   bool complete = libunwind.get_context != nullptr && libunwind.init_local != nullptr && libunwind.step != nullptr &&
                   libunwind.get_register != nullptr && libunwind.flush_cache != nullptr &&
                   libunwind.address_space != nullptr;
-  return complete && Redirect(object, "dl_iterate_phdr", reinterpret_cast<uintptr_t>(&PresentModule)) > 0 &&
-         Redirect(object, "pthread_mutex_lock", reinterpret_cast<uintptr_t>(&LockMutex)) > 0 &&
-         Redirect(object, "pthread_mutex_unlock", reinterpret_cast<uintptr_t>(&UnlockMutex)) > 0;
+  if (!complete || Redirect(object, "dl_iterate_phdr", reinterpret_cast<uintptr_t>(&PresentModule)) == 0 ||
+      Redirect(object, "pthread_mutex_lock", reinterpret_cast<uintptr_t>(&LockMutex)) == 0 ||
+      Redirect(object, "pthread_mutex_unlock", reinterpret_cast<uintptr_t>(&UnlockMutex)) == 0) {
+    return false;
+  }
+  // The first walk sets up what libunwind keeps for all threads: here, while there is only one.
+  static constinit UnwindScratch scratch{};
+  Frame frames[4];
+  WalkWithLibunwind(frames, 4, 0, 0, &scratch);
+  return true;
 }
 
 WalkResult WalkWithLibunwind(Frame* frames, uint32_t max_frames, uintptr_t own_start, uintptr_t own_end,
