@@ -175,7 +175,20 @@ def java_classes():
 
 
 def demo():
-    """The bundled demo: its three leaks lead, at the rates that it tells itself."""
+    """The bundled demo: its three leaks lead, at the rates that it tells itself.
+
+    An interval that should hold the truth in 99.8 % of runs is missed by one run in 170, with three of them: a miss
+    counts if it comes twice.
+    """
+    missed = judge_demo()
+    if missed:
+        print(f"demo: once more: {missed}", flush=True)
+        again = judge_demo()
+        assert not again, f"twice: {missed}; {again}"
+
+
+def judge_demo():
+    """One run of it. Returns what was outside of its interval, if anything was."""
     run = harness.run(["java", "-jar", os.environ["LEAKSHIM_DEMO_JAR"], str(SECONDS)], conf=CONF, timeout=SECONDS * 3 + 30)
     assert run.status == 0, (run.status, run.stderr)
     truth = {}
@@ -184,6 +197,7 @@ def demo():
             fields = dict(field.split("=") for field in line.split()[1:])
             truth[fields["frame"]] = (fields["kind"], int(fields["bytes"]) / SECONDS * 3600)
     process = judge(run.directory)
+    missed = []
     for frame, (kind, rate) in truth.items():
         rank, verdict = verdict_of(process, frame)
         if kind != "leak":
@@ -192,14 +206,16 @@ def demo():
         assert rank is not None and rank <= 3, f"{frame}: rank {rank}"
         assert verdict in ("growing", "waits for GC"), f"{frame}: {verdict}"
         low, high = process["leaks"][rank - 1]["growth_ci95"]
-        # Three intervals at once, in every run: 99.8 % each.
+        # From 95 % to 99.8 %.
         slack = 0.3 * (high - low)
-        assert low - slack <= rate <= high + slack, f"{frame}: {rate} not within {low} to {high}"
+        if not low - slack <= rate <= high + slack:
+            missed.append(f"{frame}: {rate} not within {low} to {high}")
     others_do_not_grow(process, *(frame for frame, (kind, _) in truth.items() if kind == "leak"))
     parts = process["growth_by_class"]
     total = process["rss_growth_bytes_per_hour"]
     assert abs(sum(parts.values()) - total) <= 0.1 * abs(total), (parts, total)
     assert parts["unexplained"] <= 0.1 * total, (parts, total)
+    return missed
 
 
 def releases():
