@@ -31,7 +31,7 @@ soak_hazards() {
   for ((round = 1; round <= 20; round++)); do
     for test in faults host library life limits loader operators syscalls threads trouble; do
       echo "== hazards: round $round of 20, $test"
-      LEAKSHIM_RACES=10 python3 "tests/preload/${test}_test.py"
+      LEAKSHIM_SOAK=1 LEAKSHIM_RACES=10 python3 "tests/preload/${test}_test.py"
     done
   done
 }
@@ -49,7 +49,7 @@ soak_suites() {
 # Servers from Debian under their ordinary load.
 soak_servers() {
   export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
-  need_packages redis-server nginx-light postgresql nodejs
+  need_packages redis-server nginx-light postgresql tomcat10 nodejs
   local round
   for ((round = 1; round <= 5; round++)); do
     echo "== servers: round $round of 5"

@@ -44,7 +44,7 @@ def the_library_for_faults_is_the_library():
 
 
 def the_nth_call_that_fails_changes_nothing_for_the_host():
-    every = int(os.environ.get("LEAKSHIM_RACES", "1")) > 1  # scripts/soak.sh
+    every = "LEAKSHIM_SOAK" in os.environ
     for call, (number, error) in CALLS.items():
         misses, first, fired = 0, 1, 0
         while misses < 2 and first < (400 if every else 50):

@@ -10,7 +10,7 @@ import harness
 
 OFTEN = "lg_prof_sample:12,lg_prof_interval:20,prof_keep:0"
 LIFE = harness.program("life")
-RACES = int(os.environ.get("LEAKSHIM_RACES", "1"))  # scripts/soak.sh asks for more
+RACES = int(os.environ.get("LEAKSHIM_RACES", "1"))  # ctest and scripts/soak.sh ask for more
 
 
 def life(*arguments, conf=OFTEN, status=0, timeout=120, stderr="", **options):

@@ -8,7 +8,7 @@ import harness
 THREADS = harness.program("threads")
 ALL = "lg_prof_sample:0,prof_final:false"
 OFTEN = "lg_prof_sample:12,lg_prof_interval:22,prof_keep:0"
-RACES = int(os.environ.get("LEAKSHIM_RACES", "1"))  # scripts/soak.sh asks for more
+RACES = int(os.environ.get("LEAKSHIM_RACES", "1"))  # ctest and scripts/soak.sh ask for more
 
 
 def fine(*arguments, conf, nested=False, timeout=120):

@@ -1,14 +1,15 @@
 """Real servers run their ordinary load under the preload, with their results and without a word of ours.
 
-    servers_test.py redis | nginx | postgres | node | python
+    servers_test.py redis | nginx | postgres | tomcat | node | python
 
-For scripts/soak.sh; the packages redis-server, nginx, postgresql and nodejs must be there.
+For scripts/soak.sh; the packages redis-server, nginx, postgresql, tomcat10 and nodejs must be there.
 """
 
 import concurrent.futures
 import glob
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,11 +43,13 @@ def wait_for(port, seconds=30):
 class Server:
     """A server under the preload, from a folder of its own; ended by SIGTERM."""
 
+    preload = harness.LIBRARY
+
     def __init__(self, command, port, conf=CONF, user=None):
         self.directory = harness.tempfile.mkdtemp(prefix="leakshim-test-")
         os.chmod(self.directory, 0o777)
         self.log = os.path.join(self.directory, "log")
-        env = {**os.environ, "LD_PRELOAD": harness.LIBRARY, "LEAKSHIM_CONF": f"{conf},prof_prefix:{self.directory}/leakshim"}
+        env = {**os.environ, "LD_PRELOAD": self.preload, "LEAKSHIM_CONF": f"{conf},prof_prefix:{self.directory}/leakshim"}
         wrapper = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([*wrapper, *command], cwd=self.directory, env=env, stdout=log, stderr=log)
@@ -66,6 +69,19 @@ class Server:
     def said(self):
         with open(self.log, errors="replace") as log:
             return log.read()
+
+
+class Alone(Server):
+    """The same without the preload."""
+
+    preload = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(60)
 
 
 def client(*command, timeout=300):
@@ -143,6 +159,60 @@ def postgres():
     server.stop(signal.SIGINT)
 
 
+# Sessions, compression, a direct buffer: what a page of a Java service takes from malloc.
+PAGE = """<%@ page import="java.nio.ByteBuffer, java.util.zip.CRC32, java.util.zip.Deflater" %><%
+  int n = Integer.parseInt(request.getParameter("n"));
+  Integer seen = (Integer) session.getAttribute("seen");
+  session.setAttribute("seen", seen == null ? 1 : seen + 1);
+  byte[] text = "a line of text, ".repeat(n).getBytes();
+  byte[] packed = new byte[text.length + 64];
+  Deflater deflater = new Deflater();
+  deflater.setInput(text);
+  deflater.finish();
+  int length = deflater.deflate(packed);
+  deflater.end();
+  CRC32 sum = new CRC32();
+  sum.update(ByteBuffer.allocateDirect(length).put(packed, 0, length).flip());
+%><%= n %> <%= length %> <%= sum.getValue() %> <%= session.getAttribute("seen") %>
+"""
+
+
+def tomcat():
+    home = "/usr/share/tomcat10"
+    base = harness.tempfile.mkdtemp(prefix="leakshim-test-")
+    for folder in ("logs", "temp", "work", "webapps/ROOT"):
+        os.makedirs(os.path.join(base, folder))
+    shutil.copytree("/etc/tomcat10", os.path.join(base, "conf"), ignore=shutil.ignore_patterns("Catalina"))
+    with open(os.path.join(base, "webapps/ROOT/page.jsp"), "w") as page:
+        page.write(PAGE)
+    port = free_port()
+    with open(os.path.join(base, "conf/server.xml"), "w") as conf:
+        conf.write(f"""<Server port="-1"><Service name="Catalina"><Connector port="{port}" address="127.0.0.1" maxThreads="20"
+            compression="on" compressionMinSize="1"/><Engine name="Catalina" defaultHost="localhost"><Host name="localhost"
+            appBase="webapps"/></Engine></Service></Server>""")
+    os.environ.update(CATALINA_HOME=home, CATALINA_BASE=base, CATALINA_OPTS="-Xmx256m")
+
+    def fetch(i):
+        """A user asks 20 times in one session; what each answer said."""
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        answers = [opener.open(f"http://127.0.0.1:{port}/page.jsp?n={i + 1}", timeout=60).read().decode().split() for _ in range(20)]
+        assert [int(answer[3]) for answer in answers] == list(range(1, 21)), answers
+        return answers[0][:3]
+
+    def serve(server):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(fetch, range(100)))
+        said = [line for line in server.said().splitlines() if "SEVERE" in line or "WARNING" in line]
+        return answers, sorted({re.sub(r"^\S+ \S+ |\[\d+\]", "", line) for line in said})
+
+    command = [f"{home}/bin/catalina.sh", "run"]
+    with Alone(command, port) as server:
+        alone = serve(server)
+    server = Server(command, port)
+    assert serve(server) == alone
+    server.stop(status=(143,))
+
+
 NODE = """
 const {Worker, isMainThread} = require('worker_threads'), zlib = require('zlib'), {execSync} = require('child_process');
 if (!isMainThread) { let s = 0; for (let i = 0; i < 300; i++) s += zlib.gzipSync(Buffer.alloc(20000, i)).length;
@@ -186,4 +256,4 @@ def python():
 
 
 if __name__ == "__main__":
-    harness.main({test.__name__: test for test in (redis, nginx, postgres, node, python)})
+    harness.main({test.__name__: test for test in (redis, nginx, postgres, tomcat, node, python)})
