@@ -38,6 +38,12 @@ absl::string_view BaseName(absl::string_view path) {
   return slash == absl::string_view::npos ? path : path.substr(slash + 1);
 }
 
+CodeName FromSymbol(absl::string_view symbol) {
+  CodeName name;
+  SetName(symbol, &name.functions.emplace_back());
+  return name;
+}
+
 CodeName Plain(std::string text, bool known) {
   return CodeName{.functions = {SourceFrame{.function = std::move(text), .file = {}, .line = 0}}, .known = known};
 }
@@ -79,14 +85,14 @@ CodeName CodeNames::Find(const Location& location) const {
     CodeName name{.functions = symbolizer_->Symbolize(place), .known = true};
     if (!name.functions.empty() && !name.functions.front().function.empty()) {
       if (recorded_names_ && place.recorded != nullptr && !place.recorded->symbol.empty()) {
-        name.functions.front().function = Demangle(place.recorded->symbol);
+        SetName(place.recorded->symbol, &name.functions.front());
       }
       return name;
     }
   }
   if (place.recorded != nullptr && !place.recorded->symbol.empty()) {
     if (place.path.empty()) return Verbatim(std::string(place.recorded->symbol), true);
-    return Plain(Demangle(place.recorded->symbol), true);
+    return FromSymbol(place.recorded->symbol);
   }
   if (!place.path.empty()) {
     return Plain(absl::StrFormat("%s+0x%x", BaseName(place.path), place.offset), true);

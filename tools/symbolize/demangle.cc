@@ -9,6 +9,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 
+#define HAVE_DECL_BASENAME 1  // libiberty's own clashes with string.h's
+#include <libiberty/demangle.h>
+
 namespace leakshim {
 namespace {
 
@@ -18,6 +21,15 @@ constexpr size_t kMaxMangledBytes = 16 << 10;
 struct Free {
   void operator()(char* text) const { std::free(text); }
 };
+using Text = std::unique_ptr<char, Free>;
+
+// Rust's legacy mangling is well-formed C++ with a hash at its end: it is asked for first. Null: neither Rust nor D.
+Text DemangleRustOrD(const std::string& symbol) {
+  if (absl::StartsWith(symbol, "_R") || absl::StartsWith(symbol, "_ZN")) {
+    if (Text name{rust_demangle(symbol.c_str(), DMGL_PARAMS)}) return name;
+  }
+  return Text(absl::StartsWith(symbol, "_D") ? dlang_demangle(symbol.c_str(), DMGL_PARAMS) : nullptr);
+}
 
 bool IsSpace(char c) {
   return absl::ascii_isspace(static_cast<unsigned char>(c));
@@ -61,11 +73,23 @@ bool StartsWithScope(absl::string_view text) {
 }  // namespace
 
 std::string Demangle(absl::string_view symbol) {
-  if (!absl::StartsWith(symbol, "_Z") || symbol.size() > kMaxMangledBytes) return std::string(symbol);
-  const std::string mangled(symbol);
-  int status = 0;
-  const std::unique_ptr<char, Free> name(abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status));
-  return status == 0 && name != nullptr ? std::string(name.get()) : mangled;
+  SourceFrame frame;
+  SetName(symbol, &frame);
+  return frame.function;
+}
+
+void SetName(absl::string_view symbol, SourceFrame* frame) {
+  frame->function = std::string(symbol);
+  frame->verbatim = false;
+  if (symbol.size() > kMaxMangledBytes) return;
+  if (const Text name = DemangleRustOrD(frame->function)) {
+    frame->function = name.get();
+    frame->verbatim = true;
+  } else if (absl::StartsWith(symbol, "_Z")) {
+    int status = 0;
+    const Text cpp(abi::__cxa_demangle(frame->function.c_str(), nullptr, nullptr, &status));
+    if (status == 0 && cpp != nullptr) frame->function = cpp.get();
+  }
 }
 
 std::string ShortName(absl::string_view name) {

@@ -279,14 +279,18 @@ struct ElfImage::Dwarf {
     } while (dwarf_siblingof(&child, &child) == 0);
   }
 
-  static std::string FunctionName(Dwarf_Die* die) {
+  static SourceFrame FunctionAt(Dwarf_Die* die) {
+    SourceFrame frame;
     for (const unsigned attribute : {unsigned{DW_AT_linkage_name}, unsigned{DW_AT_MIPS_linkage_name}}) {
       Dwarf_Attribute value;
       if (dwarf_attr_integrate(die, attribute, &value) == nullptr) continue;
-      if (const char* name = dwarf_formstring(&value)) return Demangle(name);
+      if (const char* name = dwarf_formstring(&value)) {
+        SetName(name, &frame);
+        return frame;
+      }
     }
-    const char* name = dwarf_diename(die);
-    return name == nullptr ? "" : name;
+    if (const char* name = dwarf_diename(die)) frame.function = name;
+    return frame;
   }
 
   static void SetCallSite(Dwarf_Die* cu_die, Dwarf_Die* inlined, SourceFrame* caller) {
@@ -312,12 +316,12 @@ struct ElfImage::Dwarf {
     Dwarf_Die function;
     const Range* range = Find(FunctionsOf(&cu_die), address);
     if (range != nullptr && dwarf_offdie(dwarf, range->die, &function) != nullptr) {
-      frames.back().function = FunctionName(&function);
+      frames.back() = FunctionAt(&function);
       FindInlines(&function, address, 0, &inlines);
     }
     for (Dwarf_Die& inlined : inlines) {
       if (with_lines) SetCallSite(&cu_die, &inlined, &frames.back());
-      frames.push_back(SourceFrame{.function = FunctionName(&inlined), .file = {}, .line = 0});
+      frames.push_back(FunctionAt(&inlined));
     }
     if (with_lines) {
       if (Dwarf_Line* line = dwarf_getsrc_die(&cu_die, address)) {
@@ -414,7 +418,7 @@ std::vector<SourceFrame> ElfImage::Lookup(uint64_t elf_address, bool with_lines)
     --after;
     if (elf_address < after->end) {
       if (frames.empty()) frames.emplace_back();
-      frames.front().function = Demangle(after->name);
+      SetName(after->name, &frames.front());
       break;
     }
     if (elf_address - after->start >= own.longest_function) break;

@@ -80,6 +80,7 @@ std::vector<SourceFrame> ElfSymbolizer::Symbolize(const CodePlace& place) {
     if (!nearest.has_value()) return frames;
     if (frames.empty()) frames.emplace_back();
     if (nearest->empty()) return frames;
+    frames.front().verbatim = false;
     std::string& function = frames.front().function;
     if (function.empty() || absl::StartsWith(*nearest, function)) function = *nearest;
   }
