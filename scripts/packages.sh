@@ -5,7 +5,7 @@
 build_packages=(
   openjdk-17-jdk-headless  # the demo, and what it runs on
   cmake g++ ninja-build
-  libabsl-dev libdw-dev libelf-dev libiberty-dev libre2-dev pkg-config libzstd-dev zlib1g-dev
+  libabsl-dev libdebuginfod-dev libdw-dev libelf-dev libiberty-dev liblzma-dev libre2-dev pkg-config libzstd-dev zlib1g-dev
   libunwind-dev libunwind8
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )

@@ -248,7 +248,7 @@ int Run(const std::vector<std::string>& arguments) {
   }
 
   ElfSymbolizer symbolizer(
-      {.lib_prefixes = flags.lib_prefixes,
+      {.files = {.sysroots = flags.lib_prefixes},
        .program = program,
        .program_path = std::string(profiles.front()->Fact("about.executable")),
        .with_lines = flags.granularity != "functions" || !flags.focus.empty() || !flags.ignore.empty(),

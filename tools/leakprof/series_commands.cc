@@ -78,7 +78,7 @@ size_t Width() {
 
 ElfSymbolizer::Options SymbolizerOptions(const Flags& flags, const std::string& program,
                                          const std::vector<std::string>& files) {
-  return {.lib_prefixes = flags.lib_prefixes,
+  return {.files = {.sysroots = flags.lib_prefixes},
           .program = program,
           .program_path = program.empty() ? "" : ProgramPath(files),
           .with_lines = true,

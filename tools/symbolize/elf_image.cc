@@ -5,6 +5,7 @@
 #include <elfutils/libdwelf.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <lzma.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,7 +21,6 @@
 namespace leakshim {
 namespace {
 
-constexpr char kDebugRoot[] = "/usr/lib/debug";
 constexpr int kMaxInlineDepth = 64;
 
 struct FunctionSymbol {
@@ -41,6 +41,39 @@ std::string BuildIdOf(Elf* elf) {
   const ssize_t size = dwelf_elf_gnu_build_id(elf, &bytes);
   if (size <= 0 || size > 64) return "";
   return absl::BytesToHexString(absl::string_view(static_cast<const char*>(bytes), static_cast<size_t>(size)));
+}
+
+// What .gnu_debugdata holds: an ELF file with a symbol table, xz-compressed. Empty: there is none, or it is damaged.
+// Source: "MiniDebugInfo" in GDB's manual.
+std::string MiniSymbols(Elf* elf) {
+  constexpr uint64_t kMemoryBytes = 256 << 20, kMostBytes = 256 << 20;
+  size_t names = 0;
+  if (elf_getshdrstrndx(elf, &names) != 0) return "";
+  for (Elf_Scn* section = elf_nextscn(elf, nullptr); section != nullptr; section = elf_nextscn(elf, section)) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr) continue;
+    const char* name = elf_strptr(elf, names, header.sh_name);
+    if (name == nullptr || std::strcmp(name, ".gnu_debugdata") != 0) continue;
+    const Elf_Data* data = elf_rawdata(section, nullptr);
+    if (data == nullptr || data->d_buf == nullptr) return "";
+    lzma_stream stream = LZMA_STREAM_INIT;
+    if (lzma_stream_decoder(&stream, kMemoryBytes, 0) != LZMA_OK) return "";
+    stream.next_in = static_cast<const uint8_t*>(data->d_buf);
+    stream.avail_in = data->d_size;
+    std::string bytes;
+    lzma_ret result = LZMA_OK;
+    while (result == LZMA_OK && bytes.size() < kMostBytes) {
+      const size_t before = bytes.size();
+      bytes.resize(before + (1 << 20));
+      stream.next_out = reinterpret_cast<uint8_t*>(bytes.data() + before);
+      stream.avail_out = bytes.size() - before;
+      result = lzma_code(&stream, LZMA_FINISH);
+      bytes.resize(bytes.size() - stream.avail_out);
+    }
+    lzma_end(&stream);
+    return result == LZMA_STREAM_END ? bytes : "";
+  }
+  return "";
 }
 
 Elf_Scn* FindSection(Elf* elf, uint64_t type) {
@@ -149,6 +182,14 @@ struct ElfImage::File {
     return file;
   }
 
+  // An ELF file in memory; null: it is none.
+  static std::unique_ptr<File> Of(std::string bytes) {
+    auto file = std::make_unique<File>();
+    file->bytes = std::move(bytes);
+    file->elf = elf_memory(file->bytes.data(), file->bytes.size());
+    return file->elf != nullptr && elf_kind(file->elf) == ELF_K_ELF ? std::move(file) : nullptr;
+  }
+
   void AddFunctions(uint64_t type, std::vector<FunctionSymbol>* to) {
     ForEachSymbol(elf, type, [&](const GElf_Sym& symbol, const char* name, size_t) {
       const int kind = GELF_ST_TYPE(symbol.st_info);
@@ -177,6 +218,7 @@ struct ElfImage::File {
   }
 
   std::string path;
+  std::string bytes;  // of a file in memory
   int fd = -1;
   Elf* elf = nullptr;
   ::Dwarf* dwarf = nullptr;
@@ -338,46 +380,40 @@ struct ElfImage::Dwarf {
   absl::flat_hash_map<Dwarf_Off, Unit> unit_functions;
 };
 
-ElfImage::ElfImage() = default;
+ElfImage::ElfImage(DebugFiles* debug_files) : debug_files_(debug_files) {}
 ElfImage::~ElfImage() = default;
 
-std::string DebugFileOfBuildId(const std::string& build_id) {
-  if (build_id.size() < 3) return "";
-  return absl::StrCat(kDebugRoot, "/.build-id/", build_id.substr(0, 2), "/", build_id.substr(2), ".debug");
-}
-
-absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::Open(const std::string& path, DebugFiles* debug_files) {
   absl::StatusOr<std::unique_ptr<File>> file = File::Open(path);
   if (!file.ok()) return file.status();
-  std::unique_ptr<ElfImage> image(new ElfImage());
+  std::unique_ptr<ElfImage> image(new ElfImage(debug_files));
   image->file_ = *std::move(file);
   Elf* elf = image->file_->elf;
   image->build_id_ = BuildIdOf(elf);
-
-  std::vector<std::string> candidates;
-  if (!image->build_id_.empty()) candidates.push_back(DebugFileOfBuildId(image->build_id_));
   GElf_Word checksum = 0;
-  if (const char* link = dwelf_elf_gnu_debuglink(elf, &checksum)) {
-    const std::string folder = path.substr(0, path.rfind('/') + 1);
-    for (const std::string& place : {folder, absl::StrCat(folder, ".debug/"), absl::StrCat(kDebugRoot, folder)}) {
-      candidates.push_back(absl::StrCat(place, link));
-    }
+  const char* link = dwelf_elf_gnu_debuglink(elf, &checksum);
+  for (const std::string& candidate : debug_files->Candidates(path, image->build_id_, link == nullptr ? "" : link)) {
+    if (candidate != path && access(candidate.c_str(), R_OK) == 0 && image->AddDebugFile(candidate)) break;
   }
-  for (const std::string& candidate : candidates) {
-    if (candidate == path || access(candidate.c_str(), R_OK) != 0) continue;
-    absl::StatusOr<std::unique_ptr<File>> debug = File::Open(candidate);
-    if (!debug.ok() || BuildIdOf((*debug)->elf) != image->build_id_) continue;
-    image->debug_file_ = *std::move(debug);
-    break;
-  }
-  for (File* owner : {image->debug_file_.get(), image->file_.get()}) {
-    if (owner == nullptr || image->dwarf_ != nullptr) continue;
+  image->OpenDwarf();
+  return image;
+}
+
+bool ElfImage::AddDebugFile(const std::string& path) {
+  absl::StatusOr<std::unique_ptr<File>> debug = File::Open(path);
+  if (!debug.ok() || BuildIdOf((*debug)->elf) != build_id_) return false;
+  debug_file_ = *std::move(debug);
+  return true;
+}
+
+void ElfImage::OpenDwarf() {
+  for (File* owner : {debug_file_.get(), file_.get()}) {
+    if (owner == nullptr || dwarf_ != nullptr) continue;
     owner->dwarf = dwarf_begin_elf(owner->elf, DWARF_C_READ, nullptr);
     if (owner->dwarf == nullptr) continue;
     auto dwarf = std::make_unique<Dwarf>(owner->dwarf);
-    if (!dwarf->units.empty()) image->dwarf_ = std::move(dwarf);
+    if (!dwarf->units.empty()) dwarf_ = std::move(dwarf);
   }
-  return image;
 }
 
 std::optional<uint64_t> ElfImage::AddressOfOffset(uint64_t file_offset) const {
@@ -393,23 +429,45 @@ std::optional<uint64_t> ElfImage::AddressOfOffset(uint64_t file_offset) const {
   return std::nullopt;
 }
 
-std::vector<SourceFrame> ElfImage::Lookup(uint64_t elf_address, bool with_lines) {
+void ElfImage::ReadFunctions() {
   File& own = *file_;
-  if (!own.functions_read) {
-    own.functions_read = true;
-    if (debug_file_ != nullptr) debug_file_->AddFunctions(SHT_SYMTAB, &own.functions);
-    own.AddFunctions(SHT_SYMTAB, &own.functions);
-    own.AddFunctions(SHT_DYNSYM, &own.functions);
-    // Of aliases the best comes last, and is found first when walking back.
-    std::sort(own.functions.begin(), own.functions.end(), [](const FunctionSymbol& a, const FunctionSymbol& b) {
-      if (a.start != b.start) return a.start < b.start;
-      if (a.rank != b.rank) return a.rank < b.rank;
-      return std::strcmp(a.name, b.name) < 0;
-    });
-    for (const FunctionSymbol& function : own.functions) {
-      own.longest_function = std::max(own.longest_function, function.end - function.start);
-    }
+  own.functions.clear();
+  own.functions_read = true;
+  if (debug_file_ != nullptr) debug_file_->AddFunctions(SHT_SYMTAB, &own.functions);
+  own.AddFunctions(SHT_SYMTAB, &own.functions);
+  if (own.functions.empty()) {
+    if (std::string bytes = MiniSymbols(own.elf); !bytes.empty()) mini_symbols_ = File::Of(std::move(bytes));
+    if (mini_symbols_ != nullptr) mini_symbols_->AddFunctions(SHT_SYMTAB, &own.functions);
   }
+  own.AddFunctions(SHT_DYNSYM, &own.functions);
+  // Of aliases the best comes last, and is found first when walking back.
+  std::sort(own.functions.begin(), own.functions.end(), [](const FunctionSymbol& a, const FunctionSymbol& b) {
+    if (a.start != b.start) return a.start < b.start;
+    if (a.rank != b.rank) return a.rank < b.rank;
+    return std::strcmp(a.name, b.name) < 0;
+  });
+  for (const FunctionSymbol& function : own.functions) {
+    own.longest_function = std::max(own.longest_function, function.end - function.start);
+  }
+}
+
+std::vector<SourceFrame> ElfImage::Lookup(uint64_t elf_address, bool with_lines) {
+  std::vector<SourceFrame> frames = LookupOnce(elf_address, with_lines);
+  const bool whole =
+      !frames.empty() && !frames.front().function.empty() && (!with_lines || !frames.back().file.empty());
+  if (whole || asked_servers_ || debug_file_ != nullptr) return frames;
+  asked_servers_ = true;
+  const std::string& path = file_->path;
+  const std::string fetched = debug_files_->Fetch(build_id_, path.substr(path.rfind('/') + 1));
+  if (fetched.empty() || !AddDebugFile(fetched)) return frames;
+  OpenDwarf();
+  file_->functions_read = false;
+  return LookupOnce(elf_address, with_lines);
+}
+
+std::vector<SourceFrame> ElfImage::LookupOnce(uint64_t elf_address, bool with_lines) {
+  File& own = *file_;
+  if (!own.functions_read) ReadFunctions();
   std::vector<SourceFrame> frames;
   if (dwarf_ != nullptr) frames = dwarf_->Lookup(elf_address, with_lines);
   auto after = std::upper_bound(own.functions.begin(), own.functions.end(), elf_address,

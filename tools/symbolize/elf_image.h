@@ -1,4 +1,5 @@
-// One ELF file on disk and the debug information that belongs to it.
+// One ELF file on disk and the debug information that belongs to it: its own, a separate file's, or the symbols that
+// some distributions leave in .gnu_debugdata.
 //
 // A name is given only where a function symbol's own extent covers the address: never the nearest symbol before it.
 #pragma once
@@ -10,15 +11,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "symbolize/debug_files.h"
 #include "symbolize/symbolizer.h"
 
 namespace leakshim {
 
 class ElfImage {
  public:
-  // Opens `path` and, where they exist, the separate debug files that its build id or .gnu_debuglink names.
-  // Errors: `path: reason`.
-  static absl::StatusOr<std::unique_ptr<ElfImage>> Open(const std::string& path);
+  // Opens `path` and the separate debug file that its build id or .gnu_debuglink names, if there is one. `debug_files`
+  // must outlive the image; a server is asked for what is missing when something is first looked up in vain. Errors:
+  // `path: reason`.
+  static absl::StatusOr<std::unique_ptr<ElfImage>> Open(const std::string& path, DebugFiles* debug_files);
 
   ~ElfImage();
   ElfImage(const ElfImage&) = delete;
@@ -43,15 +46,21 @@ class ElfImage {
   struct File;
   struct Dwarf;
 
-  ElfImage();
+  explicit ElfImage(DebugFiles* debug_files);
 
+  // Takes `path` for the debug file if it is of this build.
+  bool AddDebugFile(const std::string& path);
+  void OpenDwarf();
+  void ReadFunctions();
+  std::vector<SourceFrame> LookupOnce(uint64_t elf_address, bool with_lines);
+
+  DebugFiles* const debug_files_;
+  bool asked_servers_ = false;
   std::string build_id_;
   std::unique_ptr<File> file_;
-  std::unique_ptr<File> debug_file_;  // null: none
-  std::unique_ptr<Dwarf> dwarf_;      // null: no DWARF
+  std::unique_ptr<File> debug_file_;    // null: none
+  std::unique_ptr<File> mini_symbols_;  // what .gnu_debugdata holds; null: none
+  std::unique_ptr<Dwarf> dwarf_;        // null: no DWARF
 };
-
-// Where the separate debug file of a build id lies, whether or not it exists.
-std::string DebugFileOfBuildId(const std::string& build_id);
 
 }  // namespace leakshim

@@ -15,7 +15,7 @@ std::vector<std::string> CandidateFiles(const ElfSymbolizer::Options& options, c
   std::vector<std::string> files;
   if (!options.program.empty() && path == options.program_path) files.push_back(options.program);
   // Under each prefix the whole path, then without its leading folders, one after the other.
-  for (const std::string& prefix : options.lib_prefixes) {
+  for (const std::string& prefix : options.files.sysroots) {
     for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
       files.push_back(absl::StrCat(prefix, path.substr(slash)));
     }
@@ -42,7 +42,7 @@ std::unique_ptr<ElfImage> ElfSymbolizer::FindImage(const CodePlace& place) {
   const std::string wanted(place.build_id);
   for (const std::string& file : CandidateFiles(options_, path)) {
     if (!IsRegularFile(file) || (place.deleted && wanted.empty() && !IsSameFile(file, place.inode))) continue;
-    absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(file);
+    absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(file, &debug_files_);
     if (!image.ok()) continue;
     if (wanted.empty() || (*image)->build_id() == wanted) return *std::move(image);
     const std::string found = (*image)->build_id().empty() ? "no build id" : (*image)->build_id();
@@ -50,13 +50,16 @@ std::unique_ptr<ElfImage> ElfSymbolizer::FindImage(const CodePlace& place) {
                                      "; using the names in the profile"));
     break;
   }
-  // The program itself may be gone where its debug file is kept.
-  const std::string debug_file = DebugFileOfBuildId(wanted);
-  if (!debug_file.empty() && IsRegularFile(debug_file)) {
-    absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(debug_file);
-    if (image.ok() && (*image)->build_id() == wanted) return *std::move(image);
+  std::vector<std::string> stand_ins = debug_files_.StandIns(wanted);
+  for (bool asked = false;; asked = true) {
+    for (const std::string& file : stand_ins) {
+      if (!IsRegularFile(file)) continue;
+      absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(file, &debug_files_);
+      if (image.ok() && (*image)->build_id() == wanted) return *std::move(image);
+    }
+    if (asked) return nullptr;
+    stand_ins = {debug_files_.Fetch(wanted, path.substr(path.rfind('/') + 1))};
   }
-  return nullptr;
 }
 
 ElfImage* ElfSymbolizer::ImageOf(const CodePlace& place) {
@@ -66,6 +69,13 @@ ElfImage* ElfSymbolizer::ImageOf(const CodePlace& place) {
       images_.try_emplace(absl::StrCat(place.path, "\n", place.build_id, "\n", place.deleted ? 1 : 0));
   if (added) entry->second = FindImage(place);
   return entry->second.get();
+}
+
+std::vector<std::string> ElfSymbolizer::TakeWarnings() {
+  std::vector<std::string> warnings = std::exchange(warnings_, {});
+  std::vector<std::string> more = debug_files_.TakeWarnings();
+  warnings.insert(warnings.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  return warnings;
 }
 
 std::vector<SourceFrame> ElfSymbolizer::Symbolize(const CodePlace& place) {

@@ -1,6 +1,7 @@
 // Names from the program's own files: finds the file behind a place, refuses the wrong one, asks it.
 #pragma once
 
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,23 +15,24 @@ namespace leakshim {
 class ElfSymbolizer : public Symbolizer {
  public:
   struct Options {
-    std::vector<std::string> lib_prefixes;  // folders that hold copies of the profiled machine's files
-    std::string program;                    // file to take for `program_path`; empty: that path itself
-    std::string program_path;               // the main program's path as recorded
+    DebugFiles::Options files;  // sysroots are where binaries are looked for, too
+    std::string program;        // file to take for `program_path`; empty: that path itself
+    std::string program_path;   // the main program's path as recorded
     bool with_lines = false;
     bool nm_names = false;  // as jeprof: the nearest symbol's name, whatever its distance
   };
 
-  explicit ElfSymbolizer(Options options) : options_(std::move(options)) {}
+  explicit ElfSymbolizer(Options options) : options_(std::move(options)), debug_files_(options_.files) {}
 
   std::vector<SourceFrame> Symbolize(const CodePlace& place) override;
-  std::vector<std::string> TakeWarnings() override { return std::exchange(warnings_, {}); }
+  std::vector<std::string> TakeWarnings() override;
 
  private:
   ElfImage* ImageOf(const CodePlace& place);
   std::unique_ptr<ElfImage> FindImage(const CodePlace& place);
 
   const Options options_;
+  DebugFiles debug_files_;
   // By path and build id; null: no file that can be trusted.
   absl::flat_hash_map<std::string, std::unique_ptr<ElfImage>> images_;
   std::vector<std::string> warnings_;
