@@ -63,6 +63,26 @@ def symbolized_files_are_read_to_the_same_text():
                 assert ours == theirs, f"{name} {value} {more}\nours:\n{ours}\njeprof's:\n{theirs}"
 
 
+# Each with what jeprof makes of it, run beside ours on the same file.
+SPELLINGS = ["--CUM", "-cum", "+cum", "--cu", "--cum --nocum", "--cum --no-cum", "--cum --NOCU", "--Focus=alpha",
+             "--focus --text", "-focus alpha", "--foc alpha", "--text --notext", "--inuse_o", "--alloc_space --noalloc_s",
+             "--show", "--ig=beta", "--re leaf", "--ex leaf", "--drop", "--th=1", "--total_delay", "--conten", "--seconds 3",
+             "--debug-s", "--thread *"]
+REFUSED = ["--cum=1", "--cum=", "--focus=", "--nonsense", "--nobase=x", "---cum", "--=x", "--n", "--inuse", "-5", "--te",
+           "--lines --files", "--inuse_space --alloc_space", "--text --collapsed", "--deb"]
+
+
+def options_are_spelt_as_in_jeprof():
+    path = written(SYMBOLS + CASES["plain"])
+    for spelling in SPELLINGS:
+        ours, theirs = both(*spelling.split(" "), path)
+        assert ours == theirs, f"{spelling}\nours:\n{ours}\njeprof's:\n{theirs}"
+    for spelling in REFUSED:
+        ours, theirs = harness.leakprof(*spelling.split(" "), path), harness.jeprof(*spelling.split(" "), path)
+        assert ours.returncode == theirs.returncode == 1, (spelling, ours, theirs.returncode)
+        assert ours.stdout == "" and ours.stderr.count("\n") == 1, ours
+
+
 def filters_do_what_jeprofs_do():
     path = written(SYMBOLS + CASES["repeated stacks"] + "@ 0x2000 0x3000 0x5000\n  t*: 4: 4000 [0: 0]\n")
     for option in ("--focus=alpha", "--focus=inner", "--ignore=beta", "--retain=leaf", "--exclude=alpha", "--focus=^leaf$"):

@@ -1,6 +1,12 @@
 #include "leakprof/flags.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <variant>
+
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -10,108 +16,169 @@
 namespace leakshim {
 namespace {
 
-// Flags of one group exclude each other.
-enum class Group { kNone, kMode, kValue, kGranularity };
+// Headings of the help. Options of one of the first three exclude each other.
+enum class Group { kMode, kValue, kGranularity, kStacks, kSeries, kOther, kAccepted };
+constexpr size_t kExclusiveGroups = 3;
+
+// What an option sets. A name chosen from a group goes into a string.
+struct Choice {
+  std::string Flags::*field;
+};
+struct NoMeaning {
+  const char* why;  // nullptr: nothing to tell
+};
+using Target = std::variant<Mode, Choice, bool Flags::*, int64_t Flags::*, std::string Flags::*,
+                            std::vector<std::string> Flags::*, NoMeaning>;
+
+// jeprof's own options: an abbreviation that is unique among them stays so, whatever we add.
+enum class Origin { kJeprof, kOurs };
 
 struct FlagSpec {
   const char* name;
-  const char* argument;  // nullptr: takes none
+  Origin origin;
   Group group;
-  const char* help;
+  Target target;
+  const char* argument;  // nullptr: takes none
+  const char* help;      // "": shown together with the next one
+  bool negatable = true;
 };
+
+constexpr const char* kContention = "is for contention profiles, which leakprof does not read";
+using enum Origin;
 
 constexpr FlagSpec kFlags[] = {
-    {"leaks", nullptr, Group::kMode,
-     "what leaks, how fast, how sure, from a series of dumps (default without arguments)"},
-    {"diff", nullptr, Group::kMode, "what changed from OLD to NEW: dumps or directories of dumps"},
-    {"text", nullptr, Group::kMode, "table of functions, the largest first (default)"},
-    {"collapsed", nullptr, Group::kMode, "one line a stack, for flame graphs"},
-    {"raw", nullptr, Group::kMode, "a profile with its names in it, that needs no binary"},
-    {"inuse_space", nullptr, Group::kValue, "bytes that are alive (default)"},
-    {"inuse_objects", nullptr, Group::kValue, "blocks that are alive"},
-    {"alloc_space", nullptr, Group::kValue, "bytes allocated since start (needs prof_accum:true)"},
-    {"alloc_objects", nullptr, Group::kValue, "blocks allocated since start (needs prof_accum:true)"},
-    {"functions", nullptr, Group::kGranularity, "by function (default)"},
-    {"lines", nullptr, Group::kGranularity, "by source line"},
-    {"files", nullptr, Group::kGranularity, "by source file"},
-    {"addresses", nullptr, Group::kGranularity, "by address"},
-    {"cum", nullptr, Group::kNone, "sort by the cumulative column"},
-    {"top", "N", Group::kNone, "only the first N rows"},
-    {"show_bytes", nullptr, Group::kNone, "bytes instead of MB"},
-    {"base", "FILE", Group::kNone, "subtract this profile"},
-    {"drop_negative", nullptr, Group::kNone, "with --base: what shrank counts as nothing"},
-    {"thread", "N", Group::kNone, "only this thread; * for each by itself"},
-    {"focus", "REGEX", Group::kNone, "only stacks with a matching function, file:line or address"},
-    {"ignore", "REGEX", Group::kNone, "no stacks with a match"},
-    {"retain", "REGEX", Group::kNone, "only matching frames of each stack"},
-    {"exclude", "REGEX", Group::kNone, "without matching frames"},
-    {"lib_prefix", "DIR,DIR", Group::kNone, "look for binaries under these folders first"},
-    {"plumbing", "FILE", Group::kNone, "more functions that only pass requests on; none: hide nothing"},
-    {"jeprof-compat", nullptr, Group::kNone, "do as jeprof does where leakprof knows better"},
-    {"json", nullptr, Group::kNone, "--leaks (which it implies) or --diff for programs"},
-    {"callers", nullptr, Group::kNone, "with --leaks: unfold each suspect into its callers"},
-    {"pool", "NAME,NAME", Group::kNone, "with --leaks: functions with such names grow pools"},
-    {"per", "UNIT", Group::kNone, "with --diff: rates per hour of uptime, or per GB allocated"},
-    {"errors", nullptr, Group::kNone, "with --text: the sampling error of each row"},
-    {"help", nullptr, Group::kNone, "this text"},
-    {"version", nullptr, Group::kNone, "the version"},
-};
+    {"leaks", kOurs, Group::kMode, Mode::kLeaks, nullptr, "what leaks, how fast, how sure, from a series of dumps"},
+    {"diff", kOurs, Group::kMode, Mode::kDiff, nullptr, "what changed from OLD to NEW: dumps or directories"},
+    {"text", kJeprof, Group::kMode, Mode::kText, nullptr, "table of functions, the largest first (default)"},
+    {"collapsed", kJeprof, Group::kMode, Mode::kCollapsed, nullptr, "one line a stack, for flame graphs"},
+    {"raw", kJeprof, Group::kMode, Mode::kRaw, nullptr, "a profile with its names in it, that needs no binary"},
 
-absl::StatusOr<const FlagSpec*> FindFlag(const std::string& name) {
-  std::vector<std::string> candidates;
-  const FlagSpec* found = nullptr;
-  for (const FlagSpec& flag : kFlags) {
-    if (name == flag.name) return &flag;
-    if (!absl::StartsWith(flag.name, name)) continue;
-    found = &flag;
-    candidates.push_back(absl::StrCat("--", flag.name));
-  }
-  if (candidates.size() == 1) return found;
-  if (candidates.empty())
-    return absl::InvalidArgumentError(absl::StrCat("unknown option --", name, "; see leakprof --help"));
-  return absl::InvalidArgumentError(absl::StrCat("--", name, " may be ", absl::StrJoin(candidates, " or ")));
+    {"inuse_space", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr, ""},
+    {"inuse_objects", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr, "bytes (default), blocks that are alive"},
+    {"alloc_space", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr, ""},
+    {"alloc_objects", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr,
+     "allocated since start (prof_accum:true)"},
+
+    {"functions", kJeprof, Group::kGranularity, Choice{&Flags::granularity}, nullptr, ""},
+    {"lines", kJeprof, Group::kGranularity, Choice{&Flags::granularity}, nullptr, ""},
+    {"files", kJeprof, Group::kGranularity, Choice{&Flags::granularity}, nullptr, ""},
+    {"addresses", kJeprof, Group::kGranularity, Choice{&Flags::granularity}, nullptr, "functions are the default"},
+
+    {"focus", kJeprof, Group::kStacks, &Flags::focus, "REGEX", ""},
+    {"ignore", kJeprof, Group::kStacks, &Flags::ignore, "REGEX", "only stacks with, without, a match"},
+    {"retain", kJeprof, Group::kStacks, &Flags::retain, "REGEX", ""},
+    {"exclude", kJeprof, Group::kStacks, &Flags::exclude, "REGEX", "of each stack only frames that match, or do not"},
+    {"plumbing", kOurs, Group::kStacks, &Flags::plumbing, "FILE",
+     "more functions that only pass requests on; none: hide nothing"},
+    {"thread", kJeprof, Group::kStacks, &Flags::thread, "N", "only this thread; * for each by itself"},
+    {"base", kJeprof, Group::kStacks, &Flags::base, "FILE", "subtract this profile"},
+    {"drop_negative", kJeprof, Group::kStacks, &Flags::drop_negative, nullptr,
+     "with --base: what shrank counts as nothing"},
+
+    {"callers", kOurs, Group::kSeries, &Flags::callers, nullptr, "unfold each suspect into its callers"},
+    {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME", "functions with such names grow pools"},
+    {"per", kOurs, Group::kSeries, &Flags::per, "hour|GB", "--diff: rates per hour of uptime, per GB allocated"},
+    {"json", kOurs, Group::kSeries, &Flags::json, nullptr, "for programs"},
+
+    {"cum", kJeprof, Group::kOther, &Flags::cum, nullptr, "sort by the cumulative column"},
+    {"top", kOurs, Group::kOther, &Flags::top, "N", "only the first N rows"},
+    {"show_bytes", kJeprof, Group::kOther, &Flags::show_bytes, nullptr, "bytes instead of MB"},
+    {"errors", kOurs, Group::kOther, &Flags::errors, nullptr, "--text: the sampling error of each row"},
+    {"lib_prefix", kJeprof, Group::kOther, &Flags::lib_prefixes, "DIR,DIR",
+     "look for binaries under these folders first"},
+    {"tools", kJeprof, Group::kOther, &Flags::tools, "PREFIX,TOOL:PATH", "where objdump is, if not in PATH"},
+    {"jeprof-compat", kOurs, Group::kOther, &Flags::jeprof_compat, nullptr,
+     "do as jeprof does where leakprof knows better"},
+    {"help", kJeprof, Group::kOther, &Flags::help, nullptr, ""},
+    {"version", kJeprof, Group::kOther, &Flags::version, nullptr, "this text; the version"},
+
+    {"debug-syms-by-id", kJeprof, Group::kAccepted, NoMeaning{nullptr}, nullptr, ""},
+    {"debug", kJeprof, Group::kAccepted, NoMeaning{nullptr}, nullptr, ""},
+    {"seconds", kJeprof, Group::kAccepted, NoMeaning{"is for CPU profiles, which leakprof does not read"}, "N", ""},
+    {"total_delay", kJeprof, Group::kAccepted, NoMeaning{kContention}, nullptr, ""},
+    {"contentions", kJeprof, Group::kAccepted, NoMeaning{kContention}, nullptr, ""},
+    {"mean_delay", kJeprof, Group::kAccepted, NoMeaning{kContention}, nullptr, ""},
+    {"test", kJeprof, Group::kAccepted, NoMeaning{"is jeprof's test of its own arithmetic"}, nullptr, ""},
+    {"test_stride", kJeprof, Group::kAccepted, NoMeaning{"is jeprof's test of its own arithmetic"}, "N",
+     "jeprof's; accepted, no meaning here"},
+};
+constexpr size_t kFlagCount = std::size(kFlags);
+
+bool TakesNumber(const FlagSpec& flag) {
+  return std::holds_alternative<int64_t Flags::*>(flag.target) ||
+         (flag.argument != nullptr && std::holds_alternative<NoMeaning>(flag.target));
 }
 
-absl::Status Apply(const FlagSpec& flag, const std::string& value, Flags* flags) {
-  const absl::string_view name = flag.name;
-  if (name == "collapsed") flags->mode = Mode::kCollapsed;
-  if (name == "raw") flags->mode = Mode::kRaw;
-  if (name == "leaks") flags->mode = Mode::kLeaks;
-  if (name == "diff") flags->mode = Mode::kDiff;
-  if (name == "json") flags->json = true;
-  if (name == "callers") flags->callers = true;
-  if (name == "errors") flags->errors = true;
-  if (name == "pool") flags->pools = absl::StrSplit(value, ',', absl::SkipEmpty());
-  if (name == "per") {
-    if (value != "hour" && value != "GB") {
-      return absl::InvalidArgumentError(absl::StrCat("--per=", value, ": neither hour nor GB"));
+struct Named {
+  const FlagSpec* flag = nullptr;
+  bool negated = false;
+};
+
+// The spellings under which an option may be cut short.
+std::vector<std::string> Spellings(const FlagSpec& flag) {
+  const std::string name = absl::AsciiStrToLower(flag.name);
+  if (flag.argument != nullptr || !flag.negatable) return {name};
+  return {name, absl::StrCat("no", name), absl::StrCat("no-", name)};
+}
+
+absl::StatusOr<Named> FindFlag(const std::string& written) {
+  const std::string name = absl::AsciiStrToLower(written);
+  std::vector<Named> candidates[2];  // by origin
+  std::vector<std::string> shown;
+  for (const FlagSpec& flag : kFlags) {
+    bool candidate = false;
+    for (const std::string& spelling : Spellings(flag)) {
+      const Named named{.flag = &flag, .negated = spelling.size() != std::string(flag.name).size()};
+      if (name == spelling) return named;
+      if (name.empty() || candidate || !absl::StartsWith(spelling, name)) continue;
+      candidate = true;
+      candidates[static_cast<size_t>(flag.origin)].push_back(named);
+      shown.push_back(absl::StrCat("--", spelling));
     }
-    flags->per = value;
   }
-  if (flag.group == Group::kValue) flags->value = flag.name;
-  if (flag.group == Group::kGranularity) flags->granularity = flag.name;
-  if (name == "cum") flags->cum = true;
-  if (name == "show_bytes") flags->show_bytes = true;
-  if (name == "drop_negative") flags->drop_negative = true;
-  if (name == "jeprof-compat") flags->jeprof_compat = true;
-  if (name == "help") flags->help = true;
-  if (name == "version") flags->version = true;
-  if (name == "base") flags->base = value;
-  if (name == "focus") flags->focus = value;
-  if (name == "ignore") flags->ignore = value;
-  if (name == "retain") flags->retain = value;
-  if (name == "exclude") flags->exclude = value;
-  if (name == "plumbing") flags->plumbing = value;
-  if (name == "lib_prefix") flags->lib_prefixes = absl::StrSplit(value, ',', absl::SkipEmpty());
-  if (name == "thread") {
-    uint64_t number;
-    if (value != "*" && !absl::SimpleAtoi(value, &number)) {
-      return absl::InvalidArgumentError(absl::StrCat("--thread=", value, ": not a number, nor *"));
+  for (const std::vector<Named>& found : candidates) {
+    if (found.size() == 1) return found.front();
+    if (found.size() > 1) {
+      return absl::InvalidArgumentError(absl::StrCat("--", written, " may be ", absl::StrJoin(shown, " or ")));
     }
-    flags->thread = value;
   }
-  if (name == "top" && !absl::SimpleAtoi(value, &flags->top)) {
-    return absl::InvalidArgumentError(absl::StrCat("--top=", value, ": not a number"));
+  return absl::InvalidArgumentError(absl::StrCat("unknown option --", written, "; see leakprof --help"));
+}
+
+absl::Status Apply(const FlagSpec& flag, bool on, const std::string& value, Flags* flags) {
+  int64_t number = 0;
+  if (TakesNumber(flag) && !absl::SimpleAtoi(value, &number)) {
+    return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=", value, ": not a number"));
+  }
+  if (const auto* field = std::get_if<bool Flags::*>(&flag.target)) flags->** field = on;
+  if (const auto* field = std::get_if<int64_t Flags::*>(&flag.target)) flags->** field = number;
+  if (const auto* field = std::get_if<std::string Flags::*>(&flag.target)) flags->** field = value;
+  if (const auto* field = std::get_if<std::vector<std::string> Flags::*>(&flag.target)) {
+    flags->** field = absl::StrSplit(value, ',', absl::SkipEmpty());
+  }
+  const auto* no_meaning = std::get_if<NoMeaning>(&flag.target);
+  if (no_meaning != nullptr && no_meaning->why != nullptr && on) {
+    flags->remarks.push_back(absl::StrCat("--", flag.name, " ", no_meaning->why, "; ignored"));
+  }
+  return absl::OkStatus();
+}
+
+// What holds between options, once all are read. `mode`: the option that chose the mode; null: none did.
+absl::Status Check(const FlagSpec* mode, const Flags& flags) {
+  uint64_t number = 0;
+  if (!flags.thread.empty() && flags.thread != "*" && !absl::SimpleAtoi(flags.thread, &number)) {
+    return absl::InvalidArgumentError(absl::StrCat("--thread=", flags.thread, ": not a number, nor *"));
+  }
+  if (flags.top < 0) return absl::InvalidArgumentError(absl::StrCat("--top=", flags.top, ": less than nothing"));
+  if (!flags.per.empty() && flags.per != "hour" && flags.per != "GB") {
+    return absl::InvalidArgumentError(absl::StrCat("--per=", flags.per, ": neither hour nor GB"));
+  }
+  if (!flags.per.empty() && flags.mode != Mode::kDiff) return absl::InvalidArgumentError("--per is for --diff");
+  if (flags.jeprof_compat && !flags.plumbing.empty()) {
+    return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
+  }
+  if (flags.json && flags.mode != Mode::kLeaks && flags.mode != Mode::kDiff) {
+    return absl::InvalidArgumentError(absl::StrCat("--json is for --leaks and --diff, not for --", mode->name));
   }
   return absl::OkStatus();
 }
@@ -120,11 +187,11 @@ absl::Status Apply(const FlagSpec& flag, const std::string& value, Flags* flags)
 
 absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   Flags flags;
-  const FlagSpec* chosen[4] = {};  // by group
+  bool on[kFlagCount] = {};
   bool only_files = false;
   for (size_t i = 0; i < arguments.size(); ++i) {
     std::string argument = arguments[i];
-    if (only_files || argument.size() < 2 || argument[0] != '-') {
+    if (only_files || argument.size() < 2 || (argument[0] != '-' && argument[0] != '+')) {
       flags.files.push_back(std::move(argument));
       continue;
     }
@@ -132,76 +199,90 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
       only_files = true;
       continue;
     }
-    argument.erase(0, argument[1] == '-' ? 2 : 1);
+    argument.erase(0, absl::StartsWith(argument, "--") ? 2 : 1);
     const size_t equals = argument.find('=');
     const std::string name = argument.substr(0, equals);
-    absl::StatusOr<const FlagSpec*> found = FindFlag(name);
+    const absl::StatusOr<Named> found = FindFlag(name);
     if (!found.ok()) return found.status();
-    const FlagSpec& flag = **found;
+    const FlagSpec& flag = *found->flag;
     std::string value;
-    if (flag.argument != nullptr) {
+    if (flag.argument == nullptr) {
       if (equals != std::string::npos) {
-        value = argument.substr(equals + 1);
-      } else if (++i < arguments.size()) {
-        value = arguments[i];
-      } else {
-        return absl::InvalidArgumentError(
-            absl::StrCat("--", flag.name, " needs a value: --", flag.name, "=", flag.argument));
+        return absl::InvalidArgumentError(absl::StrCat("--", flag.name, " takes no value"));
       }
     } else if (equals != std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrCat("--", flag.name, " takes no value"));
+      value = argument.substr(equals + 1);
+    } else if (++i < arguments.size()) {
+      value = arguments[i];
     }
-    const FlagSpec*& before = chosen[static_cast<size_t>(flag.group)];
-    if (flag.group != Group::kNone && before != nullptr && before != &flag) {
-      return absl::InvalidArgumentError(absl::StrCat("--", before->name, " and --", flag.name, " exclude each other"));
+    if (flag.argument != nullptr && value.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", flag.name, " needs a value: --", flag.name, "=", flag.argument));
     }
-    before = &flag;
-    if (absl::Status status = Apply(flag, value, &flags); !status.ok()) return status;
+    on[&flag - kFlags] = !found->negated;
+    if (absl::Status status = Apply(flag, !found->negated, value, &flags); !status.ok()) return status;
   }
-  if (flags.jeprof_compat && !flags.plumbing.empty()) {
-    return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
+
+  const FlagSpec* chosen[kExclusiveGroups] = {};
+  for (size_t i = 0; i < kFlagCount; ++i) {
+    const FlagSpec& flag = kFlags[i];
+    if (!on[i] || static_cast<size_t>(flag.group) >= kExclusiveGroups) continue;
+    const FlagSpec*& other = chosen[static_cast<size_t>(flag.group)];
+    if (other != nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("--", other->name, " and --", flag.name, " exclude each other"));
+    }
+    other = &flag;
+    if (const auto* choice = std::get_if<Choice>(&flag.target)) flags.*(choice->field) = flag.name;
+    if (const auto* mode = std::get_if<Mode>(&flag.target)) flags.mode = *mode;
   }
   const FlagSpec* mode = chosen[static_cast<size_t>(Group::kMode)];
+  flags.mode_given = mode != nullptr;
   const bool nothing_to_sum = flags.files.empty() && flags.base.empty() && flags.focus.empty() &&
                               flags.ignore.empty() && flags.retain.empty() && flags.exclude.empty() &&
                               flags.thread.empty();
   if (mode == nullptr && (flags.json || flags.callers || !flags.pools.empty() || nothing_to_sum)) {
     flags.mode = Mode::kLeaks;
   }
-  if (flags.json && flags.mode != Mode::kLeaks && flags.mode != Mode::kDiff) {
-    return absl::InvalidArgumentError(absl::StrCat("--json is for --leaks and --diff, not for --", mode->name));
-  }
-  if (!flags.per.empty() && flags.mode != Mode::kDiff) return absl::InvalidArgumentError("--per is for --diff");
+  if (absl::Status status = Check(mode, flags); !status.ok()) return status;
   return flags;
 }
 
 std::string HelpText() {
   std::string text =
-      "usage: leakprof [OPTIONS] [PROGRAM] PROFILE...\n"
-      "       leakprof [--leaks] [PROFILE|DIRECTORY]...\n"
-      "       leakprof --diff OLD NEW\n\n"
-      "Prints what holds native memory, from the dumps of libleakshim.so or of jemalloc.\n"
-      "PROGRAM may be left out: a dump of ours names its executable. Several dumps of one\n"
-      "process are its history: the last one is shown. Dumps of several processes are added.\n"
-      "Without arguments: what leaks, by the dumps in this directory.\n";
+      "usage: leakprof [OPTIONS] [PROGRAM] PROFILE...\n\n"
+      "Prints what holds native memory, from the dumps of libleakshim.so or of jemalloc.\n\n"
+      "  leakprof                           what leaks, by the dumps in this directory\n"
+      "  leakprof --text x.heap             what holds memory in one dump\n"
+      "  leakprof --lines --focus=f x.heap  the same by source line, of stacks with f in them\n"
+      "  leakprof --diff old/ new/          what another release holds more\n"
+      "  leakprof --collapsed x.heap        stacks, for a flame graph\n";
   constexpr struct {
     Group group;
     const char* title;
-  } kGroups[] = {
-      {Group::kMode, "Output"}, {Group::kValue, "Value"}, {Group::kGranularity, "Rows"}, {Group::kNone, "Other"}};
+  } kGroups[] = {{Group::kMode, "Output"},
+                 {Group::kValue, "Value"},
+                 {Group::kGranularity, "Rows"},
+                 {Group::kStacks, "Stacks and frames"},
+                 {Group::kSeries, "Leaks and differences"},
+                 {Group::kOther, "Other"},
+                 {Group::kAccepted, ""}};
+  constexpr size_t kLeftColumn = 35, kWidth = 90;
   for (const auto& group : kGroups) {
-    absl::StrAppend(&text, "\n", group.title, ":\n");
+    absl::StrAppend(&text, *group.title == '\0' ? "" : absl::StrCat("\n", group.title, ":\n"));
+    std::string left;
     for (const FlagSpec& flag : kFlags) {
       if (flag.group != group.group) continue;
-      std::string left = absl::StrCat("  --", flag.name, flag.argument == nullptr ? "" : "=",
-                                      flag.argument == nullptr ? "" : flag.argument);
-      left.resize(std::max<size_t>(left.size() + 1, 24), ' ');
-      absl::StrAppend(&text, left, flag.help, "\n");
+      const std::string shown =
+          flag.argument == nullptr ? absl::StrCat("--", flag.name) : absl::StrCat("--", flag.name, "=", flag.argument);
+      if (left.size() + shown.size() >= kWidth) absl::StrAppend(&text, std::exchange(left, ""), "\n");
+      absl::StrAppend(&left, left.empty() ? "  " : " ", shown);
+      if (*flag.help == '\0') continue;
+      if (left.size() + 2 > kLeftColumn) absl::StrAppend(&text, std::exchange(left, ""), "\n");
+      left.resize(kLeftColumn, ' ');
+      absl::StrAppend(&text, std::exchange(left, ""), flag.help, "\n");
     }
   }
-  absl::StrAppend(&text,
-                  "\nExit status: 0 done, 1 bad usage, 2 a profile could not be read.\n"
-                  "More: man leakprof\n");
+  absl::StrAppend(&text, "\nExit status: 0 done, 1 bad usage, 2 a profile could not be read. More: man leakprof\n");
   return text;
 }
 

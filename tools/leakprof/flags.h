@@ -1,5 +1,8 @@
-// The command line of leakprof, with the manners that jeprof's users know: -x or --x, --x=v or --x v, unique
-// abbreviations.
+// The command line of leakprof, with the manners that jeprof's users know, which are Perl's Getopt::Long's: -x, --x or
+// +x in any case, --x=v or --x v, unique abbreviations, --no-x or --nox, options and files in any order, `--` before
+// files.
+//
+// Each option is one line of one table in flags.cc, from which parsing, exclusion and help follow.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +19,7 @@ enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff };
 struct Flags {
   bool help = false, version = false;
   Mode mode = Mode::kText;
+  bool mode_given = false;  // by an option; else `mode` is the default
   bool cum = false, show_bytes = false, drop_negative = false, jeprof_compat = false;
   bool json = false, callers = false, errors = false;
   std::string per;  // --diff: "", "hour" or "GB"
@@ -26,8 +30,10 @@ struct Flags {
   std::string plumbing;  // a file of rules; "none": no frame is hidden; "": the built-in list
   std::string thread;    // "": all together; "*": each; else a number
   std::vector<std::string> lib_prefixes;
-  size_t top = 0;
+  std::string tools;  // where objdump is, as jeprof's --tools has it; "": JEPROF_TOOLS, then PATH
+  int64_t top = 0;
   std::vector<std::string> files;
+  std::vector<std::string> remarks;  // lines for the user: options that were accepted and mean nothing here
 };
 
 // Errors: InvalidArgument; the message says what is wrong and what is right.

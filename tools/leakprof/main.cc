@@ -180,7 +180,7 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
                              : flags.show_bytes ? Unit::kBytes
                                                 : Unit::kMegabytes,
                      .thread = {},
-                     .top = flags.top,
+                     .top = static_cast<size_t>(flags.top),
                      .errors = flags.errors};
     if (thread != kAllThreads) form.thread = thread;
     text += TextReport(*graph, form);
@@ -202,6 +202,7 @@ int Run(const std::vector<std::string>& arguments) {
   Flags& flags = *parsed;
   if (flags.help) return Print(HelpText()) ? kDone : kUnreadable;
   if (flags.version) return Print("leakprof " LEAKSHIM_VERSION "\n") ? kDone : kUnreadable;
+  for (const std::string& remark : flags.remarks) Say(remark);
   std::string program;
   if (!flags.files.empty() && IsElf(flags.files.front())) {
     program = flags.files.front();

@@ -122,7 +122,7 @@ int RunLeaks(const Flags& flags, const std::string& program, const AllocatorFram
     const bool left = a.verdict == Verdict::kGrowing, right = b.verdict == Verdict::kGrowing;
     return left != right ? left : a.series->dumps.size() > b.series->dumps.size();
   });
-  const LeaksOptions options{.top = flags.top,
+  const LeaksOptions options{.top = static_cast<size_t>(flags.top),
                              .callers = flags.callers,
                              .colour = isatty(STDOUT_FILENO) != 0 && getenv("NO_COLOR") == nullptr,
                              .width = Width()};
@@ -160,7 +160,7 @@ int RunDiff(const Flags& flags, const std::string& program, const AllocatorFrame
     }
   }
   const DiffReport report = MakeDiff(series[0], series[1], frames, {.per = flags.per});
-  const DiffTextOptions options{.top = flags.top, .width = Width()};
+  const DiffTextOptions options{.top = static_cast<size_t>(flags.top), .width = Width()};
   return Finish(flags.json ? DiffJson(report, frames) : DiffText(report, frames, options), &symbolizer, all_read);
 }
 

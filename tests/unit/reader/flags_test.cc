@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace leakshim {
 namespace {
 
@@ -39,13 +41,53 @@ TEST(FlagsTest, OneDashOrTwoAndValuesWithOrWithoutEquals) {
   EXPECT_TRUE(flags.show_bytes);
   EXPECT_EQ(flags.base, "old");
   EXPECT_EQ(flags.focus, "a b");
-  EXPECT_EQ(flags.top, 5u);
+  EXPECT_EQ(flags.top, 5);
   EXPECT_THAT(flags.files, ElementsAre("x", "y"));
 }
 
 TEST(FlagsTest, AnAbbreviationMustBeUnique) {
   EXPECT_EQ(Good({"--coll"}).mode, Mode::kCollapsed);
   EXPECT_THAT(Bad({"--inuse"}), HasSubstr("--inuse_space or --inuse_objects"));
+}
+
+TEST(FlagsTest, AnAbbreviationThatIsUniqueInJeprofStaysUnique) {
+  EXPECT_THAT(Bad({"--te"}), HasSubstr("--text or --test"));
+  EXPECT_EQ(Good({"--tex"}).mode, Mode::kText);
+  EXPECT_EQ(Good({"--too=x:", "a"}).tools, "x:");
+  EXPECT_TRUE(Good({"--cu", "a"}).cum);
+  EXPECT_EQ(Good({"--ex=a", "a"}).exclude, "a");
+  EXPECT_EQ(Good({"--lea"}).mode, Mode::kLeaks);
+}
+
+TEST(FlagsTest, CaseDoesNotMatterAndAPlusIsAHyphen) {
+  EXPECT_TRUE(Good({"-CUM", "a"}).cum);
+  EXPECT_TRUE(Good({"+cum", "a"}).cum);
+  EXPECT_EQ(Good({"--Focus=Main", "a"}).focus, "Main");
+  EXPECT_THAT(Bad({"---cum", "a"}), HasSubstr("unknown option ---cum"));
+}
+
+TEST(FlagsTest, ANegatedOptionIsOff) {
+  EXPECT_FALSE(Good({"--cum", "--nocum", "a"}).cum);
+  EXPECT_FALSE(Good({"--cum", "--no-cum", "a"}).cum);
+  EXPECT_FALSE(Good({"--cum", "--nocu", "a"}).cum);
+  EXPECT_TRUE(Good({"--nocum", "--cum", "a"}).cum);
+  EXPECT_EQ(Good({"--raw", "--noraw", "--collapsed", "a"}).mode, Mode::kCollapsed);
+  EXPECT_FALSE(Good({"--raw", "--no-raw", "a"}).mode_given);
+  EXPECT_EQ(Good({"--alloc_space", "--noalloc_space", "--inuse_objects", "a"}).value, "inuse_objects");
+  EXPECT_THAT(Bad({"--nobase=3"}), HasSubstr("unknown option --nobase"));
+}
+
+TEST(FlagsTest, AValueIsTakenAsItIs) {
+  EXPECT_EQ(Good({"--focus", "--text", "a"}).focus, "--text");
+  EXPECT_EQ(Good({"--focus", "--", "a"}).focus, "--");
+  EXPECT_EQ(Good({"--top", "+7", "a"}).top, 7);
+  EXPECT_EQ(Good({"--focus=a", "--focus=b", "x"}).focus, "b");
+  EXPECT_THAT(Bad({"--focus=", "a"}), HasSubstr("needs a value"));
+}
+
+TEST(FlagsTest, OptionsOfOtherProfilesAreAcceptedAndSaySo) {
+  const Flags flags = Good({"--contentions", "--seconds=5", "--debug", "--debug-syms-by-id", "a"});
+  EXPECT_THAT(flags.remarks, ElementsAre(HasSubstr("--contentions"), HasSubstr("--seconds")));
 }
 
 TEST(FlagsTest, WhatExcludesEachOtherIsNamed) {
@@ -72,6 +114,9 @@ TEST(FlagsTest, HelpNamesEveryOptionAndTheExitStatus) {
        {"--text", "--collapsed", "--raw", "--base=FILE", "--focus=REGEX", "--top=N", "Exit status"}) {
     EXPECT_THAT(HelpText(), HasSubstr(option));
   }
+  // Two screens of a small terminal window.
+  const std::string help = HelpText();
+  EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 2 * 35);
 }
 
 }  // namespace
