@@ -14,6 +14,7 @@ test_packages=(
   eatmydata fakeroot faketime  # other preloads, beside us
   glibc-source stress-ng       # suites of others
   libjemalloc-dev  # jeprof
+  graphviz         # draws graphs of calls
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 )
 lint_packages=(clang-format clang-tidy shellcheck)

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -106,6 +108,84 @@ def collapsed_stacks_are_the_same_set():
         ours, theirs = both("--collapsed", path)
         assert sorted(ours.splitlines()) == sorted(theirs.splitlines()), f"{name}\nours:\n{ours}\njeprof's:\n{theirs}"
         assert ours.splitlines() == sorted(ours.splitlines()), "in order, each time"
+
+
+def canonical(dot):
+    """A graph's lines in an order that does not depend on how equal values were sorted: edges by the labels they join."""
+    labels = dict(re.findall(r'^(N\d+) \[label="(.*?)\\n[-0-9]', dot, re.M))
+    named = [re.sub(r"^N\d+ \[", "[", re.sub(r"^(N\d+) -> (N\d+)", lambda m: " -> ".join(map(labels.get, m.groups())), line))
+             for line in dot.splitlines()]
+    return named[:3] + sorted(named[3:])
+
+
+GRAPH = SYMBOLS + """heap_v2/524288
+@ 0x1000 0x2000 0x4000 0x5000
+  t*: 3: 3000000 [0: 0]
+  t1: 2: 2000000 [0: 0]
+@ 0x1000 0x3000 0x5000
+  t*: 1: 200000 [0: 0]
+  t1: 1: 200000 [0: 0]
+@ 0x9000 0x3000 0xffffffffff600000 0x5000
+  t*: 1: 200011 [0: 0]
+@ 0x5000 0x2000 0x2000 0x5000
+  t*: 2: 100000 [0: 0]
+@ 0x3000 0x2000 0x5000
+  t*: 2: 10007 [0: 0]
+@ 0x1000 0x9001
+  t*: 2: 20007 [0: 0]
+"""
+
+
+def the_call_graph_is_the_same():
+    path = written(GRAPH)
+    old = written(GRAPH.replace("3: 3000000", "1: 100000").replace("2: 100000", "4: 900000"), "old.heap")
+    none = 0
+    for options in ("", "--addresses", "--files", "--show_bytes", "--inuse_objects", "--heapcheck", "--nodecount=3",
+                    "--nodefraction=.5", "--edgefraction=.4", "--maxdegree=1", "--focus=inner", "--ignore=inner",
+                    "--exclude=alpha", f"--base={old}", f"--base={old} --heapcheck", f"--base={old} --drop_negative",
+                    f"--base={path}", "--thread=1", "--thread=*", "--nodecount=0", "--alloc_space"):
+        arguments = ["--dot", *options.split(), path]
+        ours, theirs = harness.leakprof("--jeprof-compat", *arguments), harness.jeprof(*arguments)
+        assert ours.returncode == theirs.returncode, (options, ours, theirs)
+        assert canonical(ours.stdout) == canonical(theirs.stdout), f"{options}\n{ours.stdout}\njeprof's:\n{theirs.stdout}"
+        dropping = [re.search("Dropping.*", done.stderr) for done in (ours, theirs)]
+        assert (dropping[0] and dropping[0].group()) == (dropping[1] and dropping[1].group()), (options, ours, theirs)
+        none += ours.stdout == ""
+    assert none == 3, f"{none} graphs are empty: of what is equal, of no node, of no value"
+
+
+def rows_and_percentages_are_the_same_in_each_granularity():
+    path = written(GRAPH)
+    old = written(GRAPH.replace("3: 3000000", "1: 100000").replace("2: 100000", "40: 900000000"), "old.heap")
+    for granularity in ("--functions", "--addresses", "--files"):
+        for options in ("--show_bytes", f"--base={old}", f"--base={path}", "--focus=inner", "--thread=*"):
+            arguments = ["--text", granularity, *options.split(), path]
+            ours, theirs = harness.leakprof("--jeprof-compat", *arguments), harness.jeprof(*arguments)
+            assert ours.stdout == theirs.stdout, f"{arguments}\n{ours.stdout}\njeprof's:\n{theirs.stdout}"
+
+
+def graphs_are_drawn_by_graphviz_and_shown_by_what_the_desktop_has():
+    path = written(SYMBOLS + CASES["plain"])
+    for option, magic in (("--svg", "<?xml"), ("--gif", "GIF8"), ("--pdf", "%PDF-"), ("--ps", "%!PS-")):
+        done = subprocess.run([harness.LEAKPROF, option, path], capture_output=True, timeout=60)
+        assert done.returncode == 0 and done.stdout.decode("latin1").startswith(magic), (option, done)
+    folder = tempfile.mkdtemp(prefix="leakshim-test-")
+    env = dict(os.environ, PATH=folder, TMPDIR=folder)
+    run = lambda option: subprocess.run([harness.LEAKPROF, option, path], capture_output=True, text=True, env=env, timeout=60)
+    missing = run("--svg")
+    assert missing.returncode == 2 and "graphviz" in missing.stderr and missing.stdout == "", missing
+    os.symlink(shutil.which("dot"), os.path.join(folder, "dot"))
+    missing = run("--gv")
+    assert missing.returncode == 2 and "gv, xdg-open" in missing.stderr, missing
+    for viewer in ("gv", "evince", "xdg-open"):
+        with open(os.path.join(folder, viewer), "w") as script:
+            script.write("#!/bin/sh\necho %s \"$@\"\n" % viewer)
+        os.chmod(script.name, 0o755)
+    for option, expected in (("--gv", r"gv --scale=0 --noantialias (\S+\.ps)\n"), ("--evince", r"evince (\S+\.pdf)\n"),
+                             ("--web", r"xdg-open (\S+\.svg)\n")):
+        done = run(option)
+        match = re.fullmatch(expected, done.stdout)
+        assert done.returncode == 0 and match and os.path.getsize(match.group(1)) > 500, (option, done)
 
 
 def what_jeprof_gets_wrong_is_right():

@@ -17,7 +17,7 @@ namespace leakshim {
 namespace {
 
 // Headings of the help. Options of one of the first three exclude each other.
-enum class Group { kMode, kValue, kGranularity, kStacks, kSeries, kOther, kAccepted };
+enum class Group { kMode, kValue, kGranularity, kStacks, kGraph, kSeries, kOther, kAccepted };
 constexpr size_t kExclusiveGroups = 3;
 
 // What an option sets. A name chosen from a group goes into a string.
@@ -27,7 +27,7 @@ struct Choice {
 struct NoMeaning {
   const char* why;  // nullptr: nothing to tell
 };
-using Target = std::variant<Mode, Choice, bool Flags::*, int64_t Flags::*, std::string Flags::*,
+using Target = std::variant<Mode, Choice, bool Flags::*, int64_t Flags::*, double Flags::*, std::string Flags::*,
                             std::vector<std::string> Flags::*, NoMeaning>;
 
 // jeprof's own options: an abbreviation that is unique among them stays so, whatever we add.
@@ -51,6 +51,14 @@ constexpr FlagSpec kFlags[] = {
     {"diff", kOurs, Group::kMode, Mode::kDiff, nullptr, "what changed from OLD to NEW: dumps or directories"},
     {"text", kJeprof, Group::kMode, Mode::kText, nullptr, "table of functions, the largest first (default)"},
     {"collapsed", kJeprof, Group::kMode, Mode::kCollapsed, nullptr, "one line a stack, for flame graphs"},
+    {"dot", kJeprof, Group::kMode, Mode::kDot, nullptr, ""},
+    {"svg", kJeprof, Group::kMode, Mode::kSvg, nullptr, ""},
+    {"gif", kJeprof, Group::kMode, Mode::kGif, nullptr, ""},
+    {"pdf", kJeprof, Group::kMode, Mode::kPdf, nullptr, ""},
+    {"ps", kJeprof, Group::kMode, Mode::kPs, nullptr, "call graph: as text, or drawn by graphviz"},
+    {"web", kJeprof, Group::kMode, Mode::kWeb, nullptr, ""},
+    {"evince", kJeprof, Group::kMode, Mode::kEvince, nullptr, ""},
+    {"gv", kJeprof, Group::kMode, Mode::kGv, nullptr, "call graph, opened in a browser or viewer"},
     {"raw", kJeprof, Group::kMode, Mode::kRaw, nullptr, "a profile with its names in it, that needs no binary"},
 
     {"inuse_space", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr, ""},
@@ -74,6 +82,13 @@ constexpr FlagSpec kFlags[] = {
     {"base", kJeprof, Group::kStacks, &Flags::base, "FILE", "subtract this profile"},
     {"drop_negative", kJeprof, Group::kStacks, &Flags::drop_negative, nullptr,
      "with --base: what shrank counts as nothing"},
+
+    {"nodecount", kJeprof, Group::kGraph, &Flags::node_count, "N", ""},
+    {"maxdegree", kJeprof, Group::kGraph, &Flags::max_degree, "N", "nodes at most (80); calls in or out of one (8)"},
+    {"nodefraction", kJeprof, Group::kGraph, &Flags::node_fraction, "F", ""},
+    {"edgefraction", kJeprof, Group::kGraph, &Flags::edge_fraction, "F", "hide what is less of the whole (.005, .001)"},
+    {"heapcheck", kJeprof, Group::kGraph, &Flags::heapcheck, nullptr, "grey nodes are those that allocate", false},
+    {"scale", kJeprof, Group::kGraph, &Flags::scale, "N", "--gv: its scale"},
 
     {"callers", kOurs, Group::kSeries, &Flags::callers, nullptr, "unfold each suspect into its callers"},
     {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME", "functions with such names grow pools"},
@@ -150,6 +165,10 @@ absl::Status Apply(const FlagSpec& flag, bool on, const std::string& value, Flag
   if (TakesNumber(flag) && !absl::SimpleAtoi(value, &number)) {
     return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=", value, ": not a number"));
   }
+  if (const auto* field = std::get_if<double Flags::*>(&flag.target);
+      field != nullptr && !absl::SimpleAtod(value, &(flags->**field))) {
+    return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=", value, ": not a number"));
+  }
   if (const auto* field = std::get_if<bool Flags::*>(&flag.target)) flags->** field = on;
   if (const auto* field = std::get_if<int64_t Flags::*>(&flag.target)) flags->** field = number;
   if (const auto* field = std::get_if<std::string Flags::*>(&flag.target)) flags->** field = value;
@@ -168,6 +187,9 @@ absl::Status Check(const FlagSpec* mode, const Flags& flags) {
   uint64_t number = 0;
   if (!flags.thread.empty() && flags.thread != "*" && !absl::SimpleAtoi(flags.thread, &number)) {
     return absl::InvalidArgumentError(absl::StrCat("--thread=", flags.thread, ": not a number, nor *"));
+  }
+  if (flags.node_count < 0 || flags.max_degree < 0) {
+    return absl::InvalidArgumentError("--nodecount and --maxdegree are not below nothing");
   }
   if (flags.top < 0) return absl::InvalidArgumentError(absl::StrCat("--top=", flags.top, ": less than nothing"));
   if (!flags.per.empty() && flags.per != "hour" && flags.per != "GB") {
@@ -255,17 +277,14 @@ std::string HelpText() {
       "  leakprof --text x.heap             what holds memory in one dump\n"
       "  leakprof --lines --focus=f x.heap  the same by source line, of stacks with f in them\n"
       "  leakprof --diff old/ new/          what another release holds more\n"
-      "  leakprof --collapsed x.heap        stacks, for a flame graph\n";
+      "  leakprof --svg x.heap > x.svg      who called whom, for a browser\n";
   constexpr struct {
     Group group;
     const char* title;
-  } kGroups[] = {{Group::kMode, "Output"},
-                 {Group::kValue, "Value"},
-                 {Group::kGranularity, "Rows"},
-                 {Group::kStacks, "Stacks and frames"},
-                 {Group::kSeries, "Leaks and differences"},
-                 {Group::kOther, "Other"},
-                 {Group::kAccepted, ""}};
+  } kGroups[] = {{Group::kMode, "Output"},      {Group::kValue, "Value"},
+                 {Group::kGranularity, "Rows"}, {Group::kStacks, "Stacks and frames"},
+                 {Group::kGraph, "Call graph"}, {Group::kSeries, "Leaks and differences"},
+                 {Group::kOther, "Other"},      {Group::kAccepted, ""}};
   constexpr size_t kLeftColumn = 35, kWidth = 90;
   for (const auto& group : kGroups) {
     absl::StrAppend(&text, *group.title == '\0' ? "" : absl::StrCat("\n", group.title, ":\n"));

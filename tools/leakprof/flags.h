@@ -14,7 +14,12 @@
 
 namespace leakshim {
 
-enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff };
+enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff, kDot, kSvg, kGif, kPdf, kPs, kGv, kEvince, kWeb };
+
+// Whether the mode is a call graph, drawn or not.
+constexpr bool IsGraph(Mode mode) {
+  return mode >= Mode::kDot && mode <= Mode::kWeb;
+}
 
 struct Flags {
   bool help = false, version = false;
@@ -32,6 +37,9 @@ struct Flags {
   std::vector<std::string> lib_prefixes;
   std::string tools;  // where objdump is, as jeprof's --tools has it; "": JEPROF_TOOLS, then PATH
   int64_t top = 0;
+  int64_t node_count = 80, max_degree = 8, scale = 0;  // of a call graph, as the next line
+  double node_fraction = 0.005, edge_fraction = 0.001;
+  bool heapcheck = false;
   std::vector<std::string> files;
   std::vector<std::string> remarks;  // lines for the user: options that were accepted and mean nothing here
 };

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "leakprof/flags.h"
+#include "leakprof/graph_command.h"
 #include "leakprof/series_commands.h"
 #include "leakprof/talk.h"
 #include "output/output.h"
@@ -85,6 +86,11 @@ ValueKind KindOf(const Flags& flags) {
   return ValueKind::kInuseBytes;
 }
 
+Unit UnitOf(const Flags& flags) {
+  if (absl::EndsWith(flags.value, "_objects")) return Unit::kObjects;
+  return flags.show_bytes ? Unit::kBytes : Unit::kMegabytes;
+}
+
 Granularity GranularityOf(const Flags& flags) {
   if (flags.granularity == "lines") return Granularity::kLines;
   if (flags.granularity == "files") return Granularity::kFiles;
@@ -134,7 +140,16 @@ absl::StatusOr<AllocatorFrames> AllocatorFramesOf(const Flags& flags) {
   return frames;
 }
 
-int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Symbolizer* symbolizer) {
+// What the report calls the program: as named on the command line, else as the profile has it.
+std::string ProgramName(const std::string& program, const Profile& profile) {
+  if (!program.empty()) return program;
+  if (!profile.program.empty()) return std::string(profile.program);
+  const absl::string_view executable = profile.Fact("about.executable");
+  return executable.empty() ? "(unknown)" : std::string(executable);
+}
+
+int Report(const Flags& flags, const Profiles& profiles, const Profile* base, const std::string& program,
+           Symbolizer* symbolizer) {
   const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
   if (!allocator_frames.ok()) {
     Say(allocator_frames.status().message());
@@ -147,9 +162,9 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
                            .retain = flags.retain,
                            .exclude = flags.exclude,
                            .jeprof_compat = flags.jeprof_compat,
+                           .with_edges = IsGraph(flags.mode),
                            .allocator_frames = &*allocator_frames};
   PerfMaps perf_maps;
-  const bool objects = absl::EndsWith(flags.value, "_objects");
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {
     ProfileSum sum(ProfileSum::Options{.thread = thread, .one_address_space = flags.jeprof_compat});
@@ -175,13 +190,17 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
       Say(graph.status().message());
       return kBadUsage;
     }
+    if (IsGraph(flags.mode)) {
+      const ExitStatus status = RunGraph(flags, *graph, UnitOf(flags), program, &text);
+      if (status != kDone) return status;
+      continue;
+    }
     SortRows(*graph, flags.cum);
-    TextOptions form{.unit = objects            ? Unit::kObjects
-                             : flags.show_bytes ? Unit::kBytes
-                                                : Unit::kMegabytes,
+    TextOptions form{.unit = UnitOf(flags),
                      .thread = {},
                      .top = static_cast<size_t>(flags.top),
-                     .errors = flags.errors};
+                     .errors = flags.errors,
+                     .jeprof_compat = flags.jeprof_compat};
     if (thread != kAllThreads) form.thread = thread;
     text += TextReport(*graph, form);
   }
@@ -254,7 +273,7 @@ int Run(const std::vector<std::string>& arguments) {
        .program_path = std::string(profiles.front()->Fact("about.executable")),
        .with_lines = flags.granularity != "functions" || !flags.focus.empty() || !flags.ignore.empty(),
        .nm_names = flags.jeprof_compat});
-  return Report(flags, profiles, base.get(), &symbolizer);
+  return Report(flags, profiles, base.get(), ProgramName(program, *profiles.front()), &symbolizer);
 }
 
 }  // namespace

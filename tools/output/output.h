@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "report/call_graph.h"
+#include "report/dot_graph.h"
 
 namespace leakshim {
 
@@ -15,16 +16,36 @@ enum class Unit { kMegabytes, kBytes, kObjects };
 
 // `value` in `unit`, without its name: "12.5", "13107200".
 std::string FormatValue(double value, Unit unit);
+absl::string_view UnitName(Unit unit);
+
+// How a share of nothing is written: 0.0%, or as jeprof does: nan, +inf, -inf.
+std::string FormatPercent(double part, double whole, bool jeprof_compat);
 
 struct TextOptions {
   Unit unit = Unit::kMegabytes;
   std::optional<uint64_t> thread = {};  // the report is of one thread
   size_t top = 0;                       // rows at most; 0: all
   bool errors = false;                  // a standard error behind each value; [noise] where it is above half
+  bool jeprof_compat = false;
 };
 
 // jeprof's table: total, then flat, its share, the running share, cumulative, its share, name. Rows as they come.
 std::string TextReport(const CallGraph& graph, const TextOptions& options);
+
+struct DotOptions {
+  Unit unit = Unit::kMegabytes;
+  std::string program;     // for the title
+  bool heapcheck = false;  // nodes that hold something themselves stand out
+  bool page = false;       // for a printed page
+  double least_width = 0;  // of a line
+  bool jeprof_compat = false;
+};
+
+// A graph for graphviz, which draws it.
+std::string DotReport(const DotGraph& graph, const DotOptions& options);
+
+// What graphviz made, to be looked at in a browser: as large as the window, to be dragged and zoomed.
+std::string BrowserSvg(absl::string_view svg);
 
 // One line a stack, `outermost;...;leaf value`, for flame graphs.
 std::string CollapsedReport(const std::vector<NamedStack>& stacks);

@@ -6,12 +6,6 @@
 #include "output/output.h"
 
 namespace leakshim {
-namespace {
-
-std::string Percent(double part, double whole) {
-  return absl::StrFormat("%.1f%%", whole == 0 ? 0.0 : 100 * part / whole);
-}
-
 absl::string_view UnitName(Unit unit) {
   switch (unit) {
     case Unit::kMegabytes:
@@ -24,7 +18,10 @@ absl::string_view UnitName(Unit unit) {
   return "";
 }
 
-}  // namespace
+std::string FormatPercent(double part, double whole, bool jeprof_compat) {
+  if (whole != 0 || !jeprof_compat) return absl::StrFormat("%.1f%%", whole == 0 ? 0.0 : part * 100 / whole);
+  return part == 0 ? "nan" : part > 0 ? "+inf" : "-inf";
+}
 
 std::string FormatValue(double value, Unit unit) {
   if (unit == Unit::kMegabytes) return absl::StrFormat("%.1f", value / 1048576);
@@ -39,6 +36,7 @@ std::string TextReport(const CallGraph& graph, const TextOptions& options) {
                     "\n");
   }
   double running = 0;
+  const auto percent = [&](double part) { return FormatPercent(part, graph.flat_sum, options.jeprof_compat); };
   size_t rows = options.top == 0 ? graph.rows.size() : std::min(options.top, graph.rows.size());
   for (size_t i = 0; i < rows; ++i) {
     const CallGraphRow& row = graph.rows[i];
@@ -48,14 +46,12 @@ std::string TextReport(const CallGraph& graph, const TextOptions& options) {
       const bool noise = std::abs(row.flat) < 2 * flat_sigma || std::abs(row.cum) < 2 * cum_sigma;
       const auto error = [&](double sigma) { return absl::StrCat("+-", FormatValue(sigma, options.unit)); };
       absl::StrAppendFormat(&text, "%8s %8s %6s %6s %8s %8s %6s %s%s\n", FormatValue(row.flat, options.unit),
-                            error(flat_sigma), Percent(row.flat, graph.flat_sum), Percent(running, graph.flat_sum),
-                            FormatValue(row.cum, options.unit), error(cum_sigma), Percent(row.cum, graph.flat_sum),
-                            row.name, noise ? "  [noise]" : "");
+                            error(flat_sigma), percent(row.flat), percent(running), FormatValue(row.cum, options.unit),
+                            error(cum_sigma), percent(row.cum), row.name, noise ? "  [noise]" : "");
       continue;
     }
-    absl::StrAppendFormat(&text, "%8s %6s %6s %8s %6s %s\n", FormatValue(row.flat, options.unit),
-                          Percent(row.flat, graph.flat_sum), Percent(running, graph.flat_sum),
-                          FormatValue(row.cum, options.unit), Percent(row.cum, graph.flat_sum), row.name);
+    absl::StrAppendFormat(&text, "%8s %6s %6s %8s %6s %s\n", FormatValue(row.flat, options.unit), percent(row.flat),
+                          percent(running), FormatValue(row.cum, options.unit), percent(row.cum), row.name);
   }
   return text;
 }

@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "symbolize/demangle.h"
 
 namespace leakshim {
 namespace {
@@ -134,35 +138,120 @@ class StackFilter {
   std::vector<Answers> locations_;
 };
 
+struct RowName {
+  std::string name, key;
+};
+
 // The rows that one location counts for, innermost function first.
-std::vector<std::string> RowNames(const Location& location, const CodeName& name, const CallGraphOptions& options) {
-  std::vector<std::string> rows;
+std::vector<RowName> RowNames(const Location& location, const CodeName& name, Granularity granularity) {
+  std::vector<RowName> rows;
   for (size_t i = name.functions.size(); i-- > 0;) {
     const SourceFrame& frame = name.functions[i];
-    std::string function = ShownName(frame);
-    if (!name.known) function = options.jeprof_compat ? "?? ??:0" : frame.function;
-    if (i > 0) absl::StrAppend(&function, " (inline)");
-    switch (options.granularity) {
+    std::string row = name.known ? ShownName(frame) : frame.function;
+    if (i > 0) absl::StrAppend(&row, " (inline)");
+    switch (granularity) {
       case Granularity::kFunctions:
-        rows.push_back(std::move(function));
         break;
       case Granularity::kLines:
         // Of code without lines only the function is known.
-        if (!frame.file.empty() || options.jeprof_compat) absl::StrAppend(&function, " ", FileLine(frame));
-        if (!frame.kind.empty() && !options.jeprof_compat) absl::StrAppend(&function, " [", frame.kind, "]");
-        rows.push_back(std::move(function));
+        if (!frame.file.empty()) absl::StrAppend(&row, " ", FileLine(frame));
+        if (!frame.kind.empty()) absl::StrAppend(&row, " [", frame.kind, "]");
         break;
       case Granularity::kFiles:
-        rows.push_back(frame.file.empty() ? "??" : frame.file);
+        row = frame.file.empty() ? "??" : frame.file;
         break;
       case Granularity::kAddresses:
-        rows.push_back(absl::StrCat(HexAddress(location.address).substr(2), " ", function,
-                                    frame.file.empty() ? "" : absl::StrCat(" ", FileLine(frame))));
+        row = absl::StrCat(HexAddress(location.address).substr(2), " ", row,
+                           frame.file.empty() ? "" : absl::StrCat(" ", FileLine(frame)));
         break;
     }
+    rows.push_back(RowName{.name = row, .key = row});
   }
   return rows;
 }
+
+// The same as jeprof has them. Unknown code is a row for each address, and all of those read alike.
+class JeprofRows {
+ public:
+  JeprofRows(const ProfileSum& sum, CodeNames& names, Granularity granularity) : granularity_(granularity) {
+    // A short name that several symbols have is followed by the symbol's address.
+    absl::flat_hash_map<std::string, std::string> first;
+    for (LocationId id = 0; id < sum.locations().size(); ++id) {
+      const std::string& full = names.Of(id).functions.front().function;
+      if (AddressTag(full).empty()) continue;
+      const auto [entry, added] = first.try_emplace(ShortName(full), full);
+      if (!added && entry->second != full) ambiguous_.insert(entry->first);
+    }
+  }
+
+  std::vector<RowName> Of(const Location& location, const CodeName& name) const {
+    std::vector<RowName> rows;
+    if (location.address > kLargestAddress) return rows;
+    const std::string address = HexAddress(location.address).substr(2);
+    const std::string shown = absl::StrCat(Function(location, name, 0), " ", Place(location, name, 0));
+    for (size_t i = name.functions.size(); i-- > 0;) {
+      const std::string place = Place(location, name, i);
+      std::string function = Function(location, name, i);
+      const absl::string_view tag = AddressTag(name.functions[i].function);
+      if (!tag.empty() && ambiguous_.contains(function)) absl::StrAppend(&function, "@", tag);
+      const bool no_function = function == "??", no_place = place == "??:0";
+      if (i > 0) absl::StrAppend(&function, " (inline)");
+      std::string row = function;
+      bool unknown = no_function;
+      switch (granularity_) {
+        case Granularity::kFunctions:
+          break;
+        case Granularity::kLines:
+          row = absl::StrCat(function, " ", place);
+          unknown = no_function && no_place;
+          break;
+        case Granularity::kFiles:
+          row = WithoutLine(place);
+          unknown = no_place;
+          break;
+        case Granularity::kAddresses:
+          row = absl::StrCat(address, " ", function, " ", place);
+          unknown = false;
+          break;
+      }
+      rows.push_back(unknown ? RowName{.name = shown, .key = address} : RowName{.name = row, .key = row});
+    }
+    return rows;
+  }
+
+ private:
+  static constexpr uint64_t kLargestAddress = ~uint64_t{0} >> 1;
+
+  // The digits of `function<digits>`, without leading zeroes.
+  static absl::string_view AddressTag(absl::string_view function) {
+    if (!absl::ConsumeSuffix(&function, ">")) return "";
+    const size_t open = function.rfind('<');
+    if (open == absl::string_view::npos) return "";
+    absl::string_view digits = function.substr(open + 1);
+    if (digits.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) return "";
+    while (absl::ConsumePrefix(&digits, "0")) {
+    }
+    return digits;
+  }
+
+  static std::string WithoutLine(const std::string& place) {
+    const size_t colon = place.rfind(':');
+    const bool line = colon != std::string::npos && colon + 1 < place.size() &&
+                      place.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+    return line ? place.substr(0, colon) : place;
+  }
+
+  static std::string Function(const Location& location, const CodeName& name, size_t i) {
+    if (!name.known) return location.profile->symbolized ? HexAddress(location.address) : "??";
+    return ShownName(name.functions[i]);
+  }
+  static std::string Place(const Location& location, const CodeName& name, size_t i) {
+    return location.profile->symbolized ? "?" : FileLine(name.functions[i]);
+  }
+
+  const Granularity granularity_;
+  absl::flat_hash_set<std::string> ambiguous_;
+};
 
 }  // namespace
 
@@ -171,6 +260,9 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
   if (!filter.ok()) return filter.status();
   CallGraph graph;
   absl::flat_hash_map<std::string, uint32_t> row_ids;
+  std::optional<JeprofRows> jeprof_rows;
+  if (options.jeprof_compat) jeprof_rows.emplace(sum, names, options.granularity);
+  absl::flat_hash_map<std::pair<uint32_t, uint32_t>, double> edges;  // caller and callee
   // Of each location: its rows, by number.
   std::vector<std::vector<uint32_t>> rows_of(sum.locations().size());
   std::vector<LocationId> kept;
@@ -182,27 +274,31 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
     graph.total += value;
     ++stack_number;
     if (!(*filter)->Apply(stack, &kept)) continue;
-    bool is_leaf = true;
+    std::optional<uint32_t> callee;
     for (LocationId location : kept) {
       std::vector<uint32_t>& rows = rows_of[location];
       if (rows.empty()) {
-        for (std::string& name : RowNames(sum.locations()[location], names.Of(location), options)) {
-          auto [entry, added] = row_ids.try_emplace(name, static_cast<uint32_t>(graph.rows.size()));
+        const Location& place = sum.locations()[location];
+        const CodeName& code = names.Of(location);
+        for (RowName& row :
+             jeprof_rows.has_value() ? jeprof_rows->Of(place, code) : RowNames(place, code, options.granularity)) {
+          auto [entry, added] = row_ids.try_emplace(row.key, static_cast<uint32_t>(graph.rows.size()));
           if (added) {
-            graph.rows.push_back(
-                CallGraphRow{.name = std::move(name), .flat = 0, .cum = 0, .flat_variance = 0, .cum_variance = 0});
+            graph.rows.push_back({.name = std::move(row.name), .key = std::move(row.key)});
             counted_by.push_back(0);
           }
           rows.push_back(entry->second);
         }
       }
       for (uint32_t row : rows) {
-        if (is_leaf) {
+        if (!callee.has_value()) {
           graph.rows[row].flat += value;
           graph.rows[row].flat_variance += variance;
           graph.flat_sum += value;
-          is_leaf = false;
+        } else if (options.with_edges) {
+          edges[{row, *callee}] += value;
         }
+        callee = row;
         if (counted_by[row] == stack_number) continue;
         counted_by[row] = stack_number;
         graph.rows[row].cum += value;
@@ -210,6 +306,8 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
       }
     }
   }
+  graph.edges.reserve(edges.size());
+  for (const auto& [calls, value] : edges) graph.edges.push_back({calls.first, calls.second, value});
   return graph;
 }
 
@@ -217,7 +315,7 @@ void SortRows(CallGraph& graph, bool by_cum) {
   std::erase_if(graph.rows, [](const CallGraphRow& row) { return row.flat == 0 && row.cum == 0; });
   std::sort(graph.rows.begin(), graph.rows.end(), [by_cum](const CallGraphRow& a, const CallGraphRow& b) {
     const double left = by_cum ? a.cum : a.flat, right = by_cum ? b.cum : b.flat;
-    return left != right ? left > right : a.name < b.name;
+    return left != right ? left > right : a.key < b.key;
   });
 }
 

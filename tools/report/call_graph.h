@@ -26,21 +26,31 @@ struct CallGraphOptions {
   // Regular expressions (RE2), unanchored; empty: none.
   std::string focus = {}, ignore = {}, retain = {}, exclude = {};
   bool jeprof_compat = false;
+  bool with_edges = false;
   const AllocatorFrames* allocator_frames = nullptr;  // null: the built-in list; must outlive the call
 };
 
 struct CallGraphRow {
-  std::string name;
+  std::string name;  // as tables show it
+  std::string key;   // what makes it one row; another than `name` for unknown code under jeprof_compat alone
   double flat = 0;
   double cum = 0;
   double flat_variance = 0;  // by sampling
   double cum_variance = 0;
 };
 
+// Calls of one row by another, over all stacks; a stack that holds the call twice (recursion) counts twice, as jeprof
+// counts it. Indices into the rows, as long as nobody sorts them.
+struct CallGraphEdge {
+  uint32_t caller = 0, callee = 0;
+  double value = 0;
+};
+
 struct CallGraph {
   double total = 0;     // of all stacks, before any filter
   double flat_sum = 0;  // of what is left: percentages are of this
   std::vector<CallGraphRow> rows;
+  std::vector<CallGraphEdge> edges;  // only if asked for; in no order
 };
 
 // Errors: InvalidArgument for a bad regular expression, which it names.
