@@ -197,6 +197,7 @@ void OnLoad(int, char** arguments, char** environment) {
       .temporary_directory = Find(environment, "TMPDIR"),
       .with_command_line = options.prof_cmdline,
       .final_dump = options.prof_final,
+      .signal = options.prof_signal,
       .triggers = {.by_time = options.prof_time_interval.automatic || options.prof_time_interval.ns != 0,
                    .every_ns = options.prof_time_interval.automatic ? 0 : options.prof_time_interval.ns,
                    .lg_interval = static_cast<int>(options.lg_prof_interval),

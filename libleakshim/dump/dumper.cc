@@ -9,6 +9,7 @@
 #include "dump/dump_task.h"
 #include "dump/heap_writer.h"
 #include "dump/process_facts.h"
+#include "dump/signal_trigger.h"
 #include "dump/snapshot.h"
 #include "dump/thinning.h"
 #include "os/format.h"
@@ -196,7 +197,9 @@ void Dumper::Init(const Config& wanted) {
   config = wanted;
   files.Init(config.prefix, config.mode, config.temporary_directory);
   Control::Init(config.prefix, config.temporary_directory);
-  if (config.prefix[0] != 0) triggers.Init(config.triggers);
+  if (config.prefix[0] == 0) return;
+  triggers.Init(config.triggers);
+  SignalTrigger::Arm(config.signal);
 }
 
 void Dumper::WhileDormant() {
@@ -214,6 +217,7 @@ void Dumper::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
     asked_for = request;
     triggers.Postpone(DumpReason::kRequest);
   }
+  if (SignalTrigger::Take(now_ns)) triggers.Postpone(DumpReason::kRequest);
   DumpReason reason = triggers.AfterSample(now_ns, allocated_bytes);
   if (reason == DumpReason::kNone) return;
   // A vfork child allocates for its parent, but must neither fork a task nor give a file its own id.

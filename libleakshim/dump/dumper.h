@@ -20,6 +20,7 @@ class Dumper {
     const char* temporary_directory = nullptr;
     bool with_command_line = true;
     bool final_dump = true;
+    int signal = 0;  // that asks for a dump; 0: none
     DumpTriggers::Config triggers;
     RetentionBounds retention;
   };

@@ -63,6 +63,13 @@ void DumpTriggers::Init(const Config& config) {
 }
 
 DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
+  DumpReason due = DueNow(now_ns, allocated_bytes);
+  if (__builtin_expect(postponed_.load(std::memory_order_relaxed) == 0, 1)) return due;
+  if (due != DumpReason::kNone) Postpone(due);
+  return TakePostponed();
+}
+
+DumpReason DumpTriggers::DueNow(uint64_t now_ns, uint64_t allocated_bytes) {
   // All relaxed: these words decide who dumps and guard no other data.
   if (config_.lg_interval >= 0) {
     uint64_t before = allocated_bytes_.fetch_add(allocated_bytes, std::memory_order_relaxed);
@@ -78,8 +85,15 @@ DumpReason DumpTriggers::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) 
                                             std::memory_order_relaxed)) {
     return DumpReason::kTime;
   }
-  if (postponed_.load(std::memory_order_relaxed) != DumpReason::kNone) {
-    return postponed_.exchange(DumpReason::kNone, std::memory_order_relaxed);
+  return DumpReason::kNone;
+}
+
+DumpReason DumpTriggers::TakePostponed() {
+  // relaxed: as above.
+  for (DumpReason reason :
+       {DumpReason::kRequest, DumpReason::kPressure, DumpReason::kPeak, DumpReason::kTime, DumpReason::kInterval}) {
+    uint32_t bit = 1u << static_cast<uint32_t>(reason);
+    if ((postponed_.fetch_and(~bit, std::memory_order_relaxed) & bit) != 0) return reason;
   }
   return DumpReason::kNone;
 }
@@ -103,7 +117,7 @@ void DumpTriggers::SetTimes(bool by_time, uint64_t every_ns, uint64_t now_ns) {
 }
 
 void DumpTriggers::Postpone(DumpReason reason) {
-  postponed_.store(reason, std::memory_order_relaxed);
+  postponed_.fetch_or(1u << static_cast<uint32_t>(reason), std::memory_order_relaxed);
 }
 
 }  // namespace leakshim

@@ -38,13 +38,16 @@ class DumpTriggers {
   // From now on: every `every_ns` (0: automatic rhythm), or not by time.
   void SetTimes(bool by_time, uint64_t every_ns, uint64_t now_ns);
 
-  // A dump that was due could not begin because another one runs: it is due again with the next sample.
+  // A dump that is asked for, or was due and could not begin because another one runs: it is due with the next sample.
+  // Once for each reason, those that are asked for first.
   void Postpone(DumpReason reason);
 
   uint64_t next_time_ns() const { return next_time_ns_.load(std::memory_order_relaxed); }
 
  private:
   bool IsPeak(uint64_t allocated_bytes);
+  DumpReason DueNow(uint64_t now_ns, uint64_t allocated_bytes);
+  DumpReason TakePostponed();
 
   Config config_;
   PressureWatch pressure_;
@@ -53,7 +56,7 @@ class DumpTriggers {
   Atomic<uint64_t> every_ns_{0};
   Atomic<uint64_t> next_time_ns_{~uint64_t{0}};
   Atomic<uint64_t> allocated_bytes_{0};
-  Atomic<DumpReason> postponed_{DumpReason::kNone};
+  Atomic<uint32_t> postponed_{0};  // a bit for each DumpReason
 };
 
 }  // namespace leakshim

@@ -65,5 +65,23 @@ TEST(TriggersTest, APostponedDumpIsDueWithTheNextSample) {
   EXPECT_EQ(triggers.AfterSample(0, 1), DumpReason::kNone);
 }
 
+TEST(TriggersTest, ARequestComesFirstWhereEverySampleIsDue) {
+  DumpTriggers triggers;
+  triggers.Init({.lg_interval = 10});
+  triggers.Postpone(DumpReason::kRequest);
+  EXPECT_EQ(triggers.AfterSample(0, 2048), DumpReason::kRequest);
+  EXPECT_EQ(triggers.AfterSample(0, 2048), DumpReason::kInterval);
+}
+
+TEST(TriggersTest, APostponedRequestIsNotLostToAnotherReason) {
+  DumpTriggers triggers;
+  triggers.Init({});
+  triggers.Postpone(DumpReason::kRequest);
+  triggers.Postpone(DumpReason::kInterval);
+  EXPECT_EQ(triggers.AfterSample(0, 1), DumpReason::kRequest);
+  EXPECT_EQ(triggers.AfterSample(0, 1), DumpReason::kInterval);
+  EXPECT_EQ(triggers.AfterSample(0, 1), DumpReason::kNone);
+}
+
 }  // namespace
 }  // namespace leakshim
