@@ -124,6 +124,44 @@ bool IsOn() {
   return capture_config.phase.load(std::memory_order_acquire) == CaptureConfig::Phase::kOn && NoticeFork();
 }
 
+// The process that has said its last word.
+constinit Atomic<uint32_t> ended_generation{0};
+
+// What is left to do when the process ends by itself, whichever way comes first. `flush`: libc will write out what it
+// holds.
+void End(bool flush) {
+  auto phase = capture_config.phase.load(std::memory_order_acquire);
+  if (phase == CaptureConfig::Phase::kOff || phase == CaptureConfig::Phase::kNotYet) return;
+  // A vfork child that ends so ends nothing of its parent's.
+  if (os::ProcessId() != os::GenerationProcessId()) return;
+  // relaxed: once for each process; it guards nothing else. A fork child of a handler at exit ends on its own.
+  if (ended_generation.exchange(os::ProcessGeneration(), std::memory_order_relaxed) == os::ProcessGeneration()) return;
+  Control::Close();
+  if (!IsOn()) return;
+  ShimScope scope;
+  Dumper::AtExit();
+  if (!options.prof_leak && !options.prof_leak_error) return;
+  LeakSummary summary = SummarizeLive();
+  if (options.prof_leak) {
+    LineToStderr line;
+    AppendLeakSummary(summary, line);
+  }
+  if (!options.prof_leak_error || summary.samples == 0) return;
+  // The process ends here, so what libc would write out after us is written now.
+  if (flush) {
+    if (auto write_out = reinterpret_cast<int (*)(void*)>(os::FindSymbolAnywhere("fflush"))) write_out(nullptr);
+  }
+  os::Syscall(SYS_exit_group, 1);
+}
+
+// quick_exit() runs no finaliser. Where it has come to its handlers ours is the last, because it was the first to be
+// registered: by what at_quick_exit() itself calls, which libc has as a function. Its lock and memory are libc's affair
+// here in the constructor, where nobody holds the one or is short of the other.
+void RegisterForQuickExit() {
+  auto at_quick_exit = reinterpret_cast<int (*)(void (*)(void*), void*)>(os::FindSymbolAnywhere("__cxa_at_quick_exit"));
+  if (at_quick_exit != nullptr) at_quick_exit([](void*) { End(false); }, nullptr);
+}
+
 void Say(const char* text, size_t bytes) {
   os::WriteToStderr(nullptr, text, bytes);
 }
@@ -213,25 +251,13 @@ void OnLoad(int, char** arguments, char** environment) {
     Control::Open();
     Control::TellActive(false);
   }
+  RegisterForQuickExit();
   capture_config.phase.store(options.prof_active ? CaptureConfig::Phase::kOn : CaptureConfig::Phase::kDormant,
                              std::memory_order_release);
 }
 
 void OnExit() {
-  Control::Close();
-  if (!IsOn()) return;
-  ShimScope scope;
-  Dumper::AtExit();
-  if (!options.prof_leak && !options.prof_leak_error) return;
-  LeakSummary summary = SummarizeLive();
-  if (options.prof_leak) {
-    LineToStderr line;
-    AppendLeakSummary(summary, line);
-  }
-  if (!options.prof_leak_error || summary.samples == 0) return;
-  // The process ends here, so what libc would write out after us is written now.
-  if (auto flush = reinterpret_cast<int (*)(void*)>(os::FindSymbolAnywhere("fflush"))) flush(nullptr);
-  os::Syscall(SYS_exit_group, 1);
+  End(true);
 }
 
 }  // namespace leakshim

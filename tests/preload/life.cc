@@ -244,6 +244,26 @@ void Exit(const char* how) {
   if (strcmp(how, "exit") == 0) exit(0);
   if (strcmp(how, "_exit") == 0) _exit(0);
   if (strcmp(how, "quick") == 0) quick_exit(0);
+  if (strcmp(how, "nested") == 0) {
+    CHECK(atexit([] { exit(0); }) == 0);
+    exit(0);
+  }
+  if (strcmp(how, "quick_from_exit") == 0) {
+    CHECK(atexit([] { quick_exit(0); }) == 0);
+    exit(0);
+  }
+  if (strcmp(how, "handlers") == 0) {
+    // Handlers that allocate, and a child that ends by itself.
+    CHECK(at_quick_exit([] {
+            Churn(5'000);
+            pid_t child = fork();
+            if (child == 0) _exit(0);
+            Reap(child);
+          }) == 0);
+    quick_exit(0);
+  }
+  if (strcmp(how, "exec") == 0) execl("/bin/true", "/bin/true", nullptr);
+  if (strcmp(how, "term") == 0) raise(SIGTERM);
   if (strcmp(how, "abort") == 0) abort();
   if (strcmp(how, "kill") == 0) raise(SIGKILL);
   if (strcmp(how, "pthread") == 0) {

@@ -151,13 +151,35 @@ def a_privileged_program_takes_no_orders():
 
 
 def every_way_out_is_the_programs_own():
-    for how, status, final in (("exit", 0, 1), ("_exit", 0, 0), ("quick", 0, 0), ("abort", -6, 0), ("kill", -9, 0),
-                               ("pthread", 0, 1)):
+    for how, status, final in (("exit", 0, 1), ("_exit", 0, 0), ("quick", 0, 1), ("abort", -6, 0), ("kill", -9, 0),
+                               ("pthread", 0, 1), ("nested", 0, 1), ("quick_from_exit", 0, 1), ("handlers", 0, 1),
+                               ("exec", 0, 0), ("term", -15, 0)):
         for _ in range(3 * RACES):
             run = fine("exit", how, conf="lg_prof_sample:10,lg_prof_interval:19,prof_keep:0", status=status)
             finals = [path for path in run.dumps if re.search(r"\.f\d+\.heap$", path)]
             assert len(finals) == final, (how, run.dumps)
             assert len(run.dumps) > final, (how, run.dumps)
+
+
+def a_dump_at_quick_exit_is_whole_and_may_be_an_exit_status():
+    run = fine("exit", "quick", conf="lg_prof_sample:0,prof_time_interval:0")
+    assert [re.search(r"\.(\d+\.f0)\.heap$", path).group(1) for path in run.dumps] == ["0.f0"], run.dumps
+    dump = harness.Dump(run.dumps[0])
+    assert dump.about["reason"] == "final" and dump.total[0] >= 1, dump.total
+    fine("exit", "quick", conf="lg_prof_sample:0,prof_time_interval:0,prof_final:false,prof_leak_error:true", status=1)
+    assert not fine("exit", "quick", conf="lg_prof_sample:0,prof_time_interval:0,prof_final:false").dumps
+
+
+def a_jvm_leaves_a_dump_however_it_ends_by_itself():
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Endings.java")
+    for how, status, final in (("return", 0, 1), ("exit", 3, 1), ("hook", 3, 1), ("halt", 4, 1), ("term", 143, 1), ("kill", 137, 0)):
+        # As a shell tells it: a JVM that is told to end exits by itself.
+        command = ["sh", "-c", f"java -XX:TieredStopAtLevel=1 -Xshare:auto {source} {how}; exit $?"]
+        run = harness.run(command, conf="lg_prof_sample:14,prof_time_interval:0,prof_only:java", timeout=120)
+        assert run.status == status and "leakshim" not in run.stderr, (how, run)
+        finals = [path for path in run.dumps if re.search(r"\.f\d+\.heap$", path)]
+        assert len(finals) == len(run.dumps) == final, (how, run.dumps)
+        assert all(harness.Dump(path).about["java_frames"] == "on" for path in finals), how
 
 
 def valgrind_replaces_malloc_and_callgrind_does_not():
@@ -194,4 +216,5 @@ if __name__ == "__main__":
         what_the_filter_leaves_out_does_not_know_us, a_daemon_that_closes_everything_keeps_its_files_its_own,
         a_changed_root_or_a_closed_proc_costs_dumps_at_most, under_strict_seccomp_a_warm_thread_makes_no_call,
         a_privileged_program_takes_no_orders, every_way_out_is_the_programs_own,
+        a_dump_at_quick_exit_is_whole_and_may_be_an_exit_status, a_jvm_leaves_a_dump_however_it_ends_by_itself,
         valgrind_replaces_malloc_and_callgrind_does_not, java_starts_children_in_each_of_its_ways)})
