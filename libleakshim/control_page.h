@@ -18,6 +18,9 @@ inline constexpr char kControlPageMagic[8] = {'l', 'e', 'a', 'k', 's', 'h', 'm',
 inline constexpr size_t kControlPageBytes = 4096;
 inline constexpr char kControlPageSuffix[] = ".page";
 
+// The argument of kDump: 0 or this.
+inline constexpr uint64_t kDeepDump = 1;  // with what stalls the process to find out: dump/deep_facts.h
+
 enum class ControlRequest : uint32_t { kNone, kDump, kSetActive, kSetLgSample, kSetTimeInterval };
 
 struct ControlPage {

@@ -127,6 +127,14 @@ bool IsOn() {
 // The process that has said its last word.
 constinit Atomic<uint32_t> ended_generation{0};
 
+// How libc's malloc can be asked what it holds. The functions of another allocator are not asked: who knows what they
+// do in a task without thread-local data of its own.
+MallocInspector InspectorOfMalloc() {
+  if (FindInNextMallocObject("gnu_get_libc_version") == 0) return {};
+  return {reinterpret_cast<void*>(FindInNextMallocObject("mallinfo2")),
+          reinterpret_cast<const char*>(os::FindSymbolAnywhere("__libc_single_threaded"))};
+}
+
 // What is left to do when the process ends by itself, whichever way comes first. `flush`: libc will write out what it
 // holds.
 void End(bool flush) {
@@ -243,6 +251,7 @@ void OnLoad(int, char** arguments, char** environment) {
                    .pressure_first = options.prof_pressure.first,
                    .pressure_second = options.prof_pressure.second},
       .retention = {.keep = static_cast<uint64_t>(options.prof_keep), .disk_bytes = options.prof_disk},
+      .malloc = InspectorOfMalloc(),
   });
   // release: pairs with the acquire in SampleDueSlow(); who samples sees all of the above.
   capture_config.while_dormant = &Dumper::WhileDormant;

@@ -45,6 +45,9 @@ struct Job {
   int pid;
   int result;
   Control::Request request;  // number 0: nobody asked through the control page
+  bool deep;
+  bool may_ask_malloc;  // from where the job runs
+  DeepFacts asked;      // malloc was asked before the job began
 };
 constinit Job job;
 
@@ -65,10 +68,29 @@ int WriteWithinLimit(void* context, const char* text, size_t bytes) {
   return os::WriteAll(output->fd, text, bytes);
 }
 
+void Stalled(uint64_t since_ns) {
+  uint64_t stall = os::MonotonicNs() - since_ns;
+  if (stall > longest_stall_ns.load(std::memory_order_relaxed)) {
+    longest_stall_ns.store(stall, std::memory_order_relaxed);
+  }
+}
+
+// Whoever allocates meanwhile waits, whoever asks.
+void AskMalloc(DeepFacts* deep) {
+  uint64_t before = os::MonotonicNs();
+  CollectMallocFacts(config.malloc, deep);
+  Stalled(before);
+}
+
 int WriteDump(const Job& what) {
   uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
   if (facts == nullptr) facts = static_cast<ProcessFacts*>(os::MapForDump(sizeof(ProcessFacts)));
   if (facts != nullptr) CollectProcessFacts(what.pid, facts);
+  if (facts != nullptr && what.deep) {
+    facts->deep = what.asked;
+    if (what.may_ask_malloc) AskMalloc(&facts->deep);
+    CollectPageFacts(&facts->deep);
+  }
   uint64_t start_s = facts != nullptr && facts->start_time_ns.known ? facts->start_time_ns.value / 1'000'000'000u : 0;
   int fd = files.Begin(what.pid, start_s);
   if (fd < 0) return fd;
@@ -132,20 +154,20 @@ void Prepare(DumpReason reason) {
     dumps_generation.store(generation, std::memory_order_relaxed);
     dumps_of_generation.store(0, std::memory_order_relaxed);
   }
-  job = {reason, os::ProcessId(), 0, {}};
+  job = {};
+  job.reason = reason;
+  job.pid = os::ProcessId();
   if (reason == DumpReason::kRequest) {
     job.request = asked_for;
     asked_for = {};
+    job.deep = job.request.argument == kDeepDump;
   }
 }
 
 void RunHere(DumpTask::Job run) {
   uint64_t before = os::MonotonicNs();
   run(nullptr);
-  uint64_t stall = os::MonotonicNs() - before;
-  if (stall > longest_stall_ns.load(std::memory_order_relaxed)) {
-    longest_stall_ns.store(stall, std::memory_order_relaxed);
-  }
+  Stalled(before);
 }
 
 }  // namespace
@@ -225,7 +247,12 @@ void Dumper::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
   DumpTask::ReapEnded();
   if (!DumpTask::TryLock()) return triggers.Postpone(reason);
   Prepare(reason);
+  if (job.deep) {
+    job.may_ask_malloc = !MallocTakesNoLocks(config.malloc);
+    if (!job.may_ask_malloc) AskMalloc(&job.asked);
+  }
   if (DumpTask::Start(&RunJob, nullptr)) return;
+  job.may_ask_malloc = false;
   RunHere(&RunJob);
   DumpTask::Unlock();
 }

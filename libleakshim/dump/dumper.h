@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dump/deep_facts.h"
 #include "dump/retention.h"
 #include "dump/triggers.h"
 
@@ -23,6 +24,7 @@ class Dumper {
     int signal = 0;  // that asks for a dump; 0: none
     DumpTriggers::Config triggers;
     RetentionBounds retention;
+    MallocInspector malloc;
   };
   // Context: the constructor. The strings must stay.
   static void Init(const Config& config);

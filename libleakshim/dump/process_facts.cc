@@ -253,6 +253,7 @@ void CollectProcessFacts(int pid, ProcessFacts* facts, const char* proc) {
   Collector collector(pid, facts, proc, scratch);
   if (facts->pid != pid) collector.CollectIdentity();
   collector.CollectMemory();
+  facts->deep = {};
   os::UnmapForDump(scratch, sizeof(Scratch));
 }
 
@@ -286,6 +287,7 @@ void WriteProcessFacts(const ProcessFacts& facts, bool with_cmdline, TextBuffer&
     WriteNumber(out, "memory.arenas", {true, facts.maps.arenas});
     WriteNumber(out, "memory.stacks", {true, facts.maps.stacks});
   }
+  WriteDeepFacts(facts.deep, out);
   if (facts.has_jvm) WriteJvm(out, facts.jvm);
 }
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "dump/cgroup_memory.h"
+#include "dump/deep_facts.h"
 #include "dump/fact.h"
 #include "dump/hsperfdata.h"
 #include "dump/memory_maps.h"
@@ -37,10 +38,14 @@ struct ProcessFacts {
   MapTotals maps;
   bool has_jvm;
   JvmCounters jvm;
+
+  // Only where they are asked for; forgotten by each collection.
+  DeepFacts deep;
 };
 
 // Fills `facts` about the process `pid` (its own number for itself, as os::ProcessId() gave it before any task was
-// started). `proc` is where procfs is looked for. Scratch: 0.3 MiB mapped, mostly untouched, and given back.
+// started); the deep ones are nobody's then. `proc` is where procfs is looked for. Scratch: 0.3 MiB mapped, mostly
+// untouched, and given back.
 void CollectProcessFacts(int pid, ProcessFacts* facts, const char* proc = "/proc");
 
 // Writes the lines `# about. ...`, `# memory. ...` and `# jvm. ...` of what is known. The remaining about.* lines are

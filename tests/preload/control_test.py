@@ -17,13 +17,13 @@ DEMO = os.path.join(harness.BUILD, "demo", "demo.jar")
 class Running:
     """A program under the library with a temporary directory of its own, and the launcher to talk to it."""
 
-    def __init__(self, command, conf, temporary=None):
+    def __init__(self, command, conf, temporary=None, preload=harness.LIBRARY):
         self.directory = tempfile.mkdtemp(prefix="leakshim-test-")
         self.temporary = temporary or tempfile.mkdtemp(prefix="leakshim-test-")
         self.env = {name: value for name, value in os.environ.items() if name not in ("LEAKSHIM_CONF", "MALLOC_CONF")}
         self.env["TMPDIR"] = self.temporary
         self.process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                        env={**self.env, "LD_PRELOAD": harness.LIBRARY, "LEAKSHIM_CONF": conf})
+                                        env={**self.env, "LD_PRELOAD": preload, "LEAKSHIM_CONF": conf})
         self.pid = str(self.process.pid)
 
     def cli(self, *arguments, **options):
@@ -74,6 +74,41 @@ def a_dump_is_made_and_named():
         row = [line for line in running.cli("status").stdout.splitlines() if line.split()[0] == running.pid]
         assert len(row) == 1 and "host" in row[0], row
         running.end()
+
+
+DEEP = {"malloc_system", "malloc_mapped", "malloc_used", "malloc_free", "malloc_free_chunks", "malloc_top", "private_dirty",
+        "pss", "lazy_free"}
+
+
+def memory_of(path):
+    with open(path) as file:
+        return {key: int(value) for key, value in re.findall(r"^# memory\.(\w+) (\d+)$", file.read(), re.M)}
+
+
+def a_deep_dump_asks_malloc_and_no_other_does():
+    # One thread: malloc is asked by it. Several: by the dump task, which may wait for malloc's locks.
+    for command in (["holes", "20000", "1", "4"], ["holes", "20000", "3", "4"]):
+        running = Running([harness.program(command[0]), *command[1:]], "lg_prof_sample:12,prof_time_interval:1s")
+        running.wait_for_page()
+        time.sleep(0.3)
+        shallow, deep, after = (memory_of(running.cli("dump", running.pid, *more).stdout.strip()) for more in ([], ["--deep"], []))
+        assert not DEEP & shallow.keys() and not DEEP & after.keys(), (shallow, after)
+        assert DEEP <= deep.keys(), deep
+        # 20 000 holes of 2 KiB between blocks of as much; one of each pair was freed.
+        assert deep["malloc_free_chunks"] > 20_000 and 20_000 * 2_000 < deep["malloc_free"] < 80_000_000, deep
+        assert deep["malloc_used"] > 20_000 * 2_000 and deep["malloc_free"] + deep["malloc_used"] == deep["malloc_system"], deep
+        assert 80_000_000 < deep["private_dirty"] <= deep["rss_anon"] + deep["rss_file"] + (4 << 20), deep
+        assert "--deep" in running.cli("dump", "--help").stdout
+        running.end()
+        timed = [path for path in harness.dumps_in(running.directory) if ".t" in os.path.basename(path)]
+        assert timed and not any(DEEP & memory_of(path).keys() for path in timed), timed
+    # Another allocator is not asked.
+    running = Running([harness.program("host"), "busy", "3"], "lg_prof_sample:12",
+                      preload=f"{harness.LIBRARY}:/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
+    running.wait_for_page()
+    deep = memory_of(running.cli("dump", running.pid, "--deep").stdout.strip())
+    assert "private_dirty" in deep and "malloc_free" not in deep, deep
+    running.end()
 
 
 def a_setting_takes_hold_and_old_samples_keep_their_weight():
@@ -214,7 +249,7 @@ def a_jvm_answers_too():
 
 if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
-        a_dump_is_made_and_named, a_setting_takes_hold_and_old_samples_keep_their_weight,
+        a_dump_is_made_and_named, a_deep_dump_asks_malloc_and_no_other_does, a_setting_takes_hold_and_old_samples_keep_their_weight,
         totals_stay_unbiased_over_changes_of_the_interval, a_dormant_process_is_woken, after_a_kill_the_page_tells_the_last_state,
         who_is_not_there_or_does_not_answer_is_told_by_status, another_user_is_refused, what_others_planted_is_not_used,
         a_damaged_page_harms_nobody, *([a_jvm_answers_too] if os.path.exists(DEMO) else []))})

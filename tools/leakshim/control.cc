@@ -34,12 +34,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kHelp[] = R"(usage: leakshim status [PID]
-       leakshim dump PID [--wait=SECONDS]
+       leakshim dump PID [--wait=SECONDS] [--deep]
        leakshim set PID KEY:VALUE
 
 status  live counters of one or all of your processes that run under libleakshim
 dump    asks a process for a dump and prints the file's name; it is made with the
-        next sample (waits 10 s, or as long as --wait says)
+        next sample (waits 10 s, or as long as --wait says). --deep: also with what
+        malloc keeps free and how the kernel counts the pages; the process may wait
+        for that, hundreds of milliseconds where its heap is large and fragmented
 set     prof_active:true|false, lg_prof_sample:0..40,
         prof_time_interval:auto|0|30s|5m|1h
 
@@ -350,10 +352,13 @@ int Status(absl::Span<char* const> arguments) {
 int DumpNow(absl::Span<char* const> arguments) {
   if (WantsHelp(arguments)) return 0;
   double wait_s = 10;
+  uint64_t depth = 0;
   const char* pid = nullptr;
   for (const char* argument : arguments) {
     absl::string_view text = argument;
-    if (absl::ConsumePrefix(&text, "--wait")) {
+    if (text == "--deep") {
+      depth = kDeepDump;
+    } else if (absl::ConsumePrefix(&text, "--wait")) {
       if (text.empty()) {
         wait_s = 3600;
       } else if (!absl::ConsumePrefix(&text, "=") || !absl::SimpleAtod(text, &wait_s) || !(wait_s >= 0)) {
@@ -368,7 +373,7 @@ int DumpNow(absl::Span<char* const> arguments) {
   if (pid == nullptr) return Usage("dump needs a process id");
   Page page = FindProcess(pid);
   if (page.page == nullptr) return kExitNoProcess;
-  if (const int status = Ask(page, ControlRequest::kDump, 0, wait_s)) return status;
+  if (const int status = Ask(page, ControlRequest::kDump, depth, wait_s)) return status;
   Clean(page->path, sizeof(page->path));
   std::puts(page->path);
   return 0;

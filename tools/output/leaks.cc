@@ -95,6 +95,20 @@ std::string SplitText(const ProcessReport& report) {
   return text;
 }
 
+// What malloc itself said, in the latest dump that asked.
+std::string DeepText(const ProcessSeries& series) {
+  const DumpFacts* deep = LatestDeep(series);
+  if (deep == nullptr) return "";
+  std::string text =
+      absl::StrCat("malloc itself, in ", deep->file.substr(deep->file.rfind('/') + 1), ": ",
+                   ByteText(deep->malloc_system + deep->malloc_mapped), " from the system, ",
+                   ByteText(deep->malloc_used + deep->malloc_mapped), " given out, ", ByteText(deep->malloc_free),
+                   " free in ", CountText(deep->malloc_free_chunks), " blocks");
+  if (deep->lazy_free > 0)
+    absl::StrAppend(&text, "; ", ByteText(deep->lazy_free), " of RSS may be taken back any time");
+  return absl::StrCat(text, "\n");
+}
+
 std::string AgeText(const std::array<double, 3>& quartiles) {
   return std::isnan(quartiles[1]) ? "-" : absl::StrCat(DurationText(quartiles[0]), " .. ", DurationText(quartiles[2]));
 }
@@ -232,10 +246,18 @@ std::string LeaksText(const std::vector<ProcessReport>& reports, const FrameTabl
     absl::StrAppend(&text, ", malloc live ", ByteText(series.dumps.back().live_bytes), " ±",
                     ByteText(std::sqrt(series.dumps.back().live_variance)), "\n");
     absl::StrAppend(&text, painter.Paint(report.verdict, report.verdict_text), "\n");
-    absl::StrAppend(&text, SplitText(report));
+    absl::StrAppend(&text, SplitText(report), DeepText(series));
     absl::StrAppend(&text, SuspectsText(report, frames, options));
   }
   return text;
+}
+
+std::string DeepJson(const DumpFacts& dump) {
+  if (std::isnan(dump.malloc_free)) return "";
+  return absl::StrCat(
+      ",\"malloc_system\":", JsonNumber(dump.malloc_system), ",\"malloc_mapped\":", JsonNumber(dump.malloc_mapped),
+      ",\"malloc_used\":", JsonNumber(dump.malloc_used), ",\"malloc_free\":", JsonNumber(dump.malloc_free),
+      ",\"malloc_free_chunks\":", JsonNumber(dump.malloc_free_chunks));
 }
 
 std::string StackJson(const std::vector<FunctionId>& functions, const FrameTable& frames) {
@@ -262,7 +284,7 @@ std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTabl
       dumps.push_back(absl::StrCat("{\"file\":", JsonText(dump.file),
                                    ",\"time\":", absl::StrFormat("%.3f", std::isnan(dump.time) ? 0 : dump.time),
                                    ",\"live_bytes\":", JsonNumber(std::round(dump.live_bytes)),
-                                   ",\"rss\":", JsonNumber(dump.rss), "}"));
+                                   ",\"rss\":", JsonNumber(dump.rss), DeepJson(dump), "}"));
     }
     for (size_t i = 0; split.known && i < kMemoryClasses; ++i) {
       classes.push_back(absl::StrCat("\"", kClasses[i], "\":", JsonNumber(split.rates[i] * kHour)));

@@ -11,6 +11,8 @@
 namespace leakshim {
 namespace {
 
+constexpr double kPageBytes = 4096;
+
 double OrZero(double value) {
   return std::isnan(value) ? 0 : value;
 }
@@ -40,6 +42,9 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
   Curve rss;
   rss.times = series.Times();
   std::array<std::vector<double>, kMemoryClasses> parts;
+  // What malloc keeps free by its own account, where every dump has it; else what its areas have beyond what is alive.
+  const bool all_deep = std::all_of(series.dumps.begin(), series.dumps.end(),
+                                    [](const DumpFacts& dump) { return !std::isnan(dump.malloc_free); });
   double heap_peak = 0, metaspace_per_class = kUnknown;
   // Bytes of metaspace that a class takes, where the JVM has told both: its counters are renewed by collections only.
   constexpr double kTypicalClassBytes = 7 << 10;
@@ -50,7 +55,10 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
     };
     part(MemoryClass::kMallocLive).push_back(dump.live_bytes);
     const double areas = OrZero(dump.map_heap) + OrZero(dump.map_arenas);
-    part(MemoryClass::kAllocatorSlack).push_back(areas > 0 ? areas - std::min(areas, dump.small_bytes) : 0);
+    part(MemoryClass::kAllocatorSlack)
+        .push_back(all_deep    ? dump.malloc_free
+                   : areas > 0 ? areas - std::min(areas, dump.small_bytes)
+                               : 0);
     // Pages once used stay resident.
     heap_peak = std::min(std::max(heap_peak, OrZero(dump.heap_used)),
                          std::isnan(dump.heap_capacity) ? heap_peak + OrZero(dump.heap_used) : dump.heap_capacity);
@@ -113,17 +121,31 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
   return split;
 }
 
+const DumpFacts* LatestDeep(const ProcessSeries& series) {
+  for (auto dump = series.dumps.rbegin(); dump != series.dumps.rend(); ++dump) {
+    if (!std::isnan(dump->malloc_free)) return &*dump;
+  }
+  return nullptr;
+}
+
 std::string NextStep(const ProcessSeries& series, const MemorySplit& split, MemoryClass memory_class) {
   const DumpFacts &from = series.dumps[split.first], &to = series.dumps.back();
   switch (memory_class) {
     case MemoryClass::kMallocLive:
       return "";
     case MemoryClass::kAllocatorSlack:
-      return to.arenas > from.arenas
-                 ? absl::StrCat("arenas ", Change(from.arenas, to.arenas), ": try MALLOC_ARENA_MAX=2")
-                 : "freed blocks that malloc keeps: try MALLOC_TRIM_THRESHOLD_=131072, or jcmd PID "
-                   "System.trim_native_heap "
-                   "(JDK 17.0.9 and later)";
+      if (to.arenas > from.arenas) {
+        return absl::StrCat("arenas ", Change(from.arenas, to.arenas), ": try MALLOC_ARENA_MAX=2");
+      }
+      // Holes smaller than a page: no call gives them back.
+      if (const DumpFacts* deep = LatestDeep(series);
+          deep != nullptr && deep->malloc_free > 0.2 * deep->malloc_system &&
+          deep->malloc_free - OrZero(deep->malloc_top) < kPageBytes * deep->malloc_free_chunks) {
+        return "fragmented: malloc's free blocks are smaller than a page and cannot be given back: try another "
+               "allocator, leakshim run --allocator jemalloc";
+      }
+      return "freed blocks that malloc keeps: try MALLOC_TRIM_THRESHOLD_=131072, or jcmd PID System.trim_native_heap "
+             "(JDK 17.0.9 and later)";
     case MemoryClass::kJavaHeap:
       return "the Java heap: see -Xmx, and jcmd PID GC.class_histogram";
     case MemoryClass::kMetaspace:

@@ -24,6 +24,9 @@ struct MemorySplit {
   double limit_bytes = kUnknown;
 };
 
+// The latest dump that says what malloc keeps; nullptr: none does.
+const DumpFacts* LatestDeep(const ProcessSeries& series);
+
 MemorySplit SplitMemory(const ProcessSeries& series);
 
 // What a person should look at where memory of class `memory_class` grows; empty: nothing to add.

@@ -59,6 +59,14 @@ DumpFacts FactsOf(const Profile& profile, double file_time) {
                   {"jvm.heap_capacity", &DumpFacts::heap_capacity},
                   {"jvm.metaspace_capacity", &DumpFacts::metaspace},
                   {"jvm.classes", &DumpFacts::classes},
+                  {"memory.malloc_system", &DumpFacts::malloc_system},
+                  {"memory.malloc_mapped", &DumpFacts::malloc_mapped},
+                  {"memory.malloc_used", &DumpFacts::malloc_used},
+                  {"memory.malloc_free", &DumpFacts::malloc_free},
+                  {"memory.malloc_free_chunks", &DumpFacts::malloc_free_chunks},
+                  {"memory.malloc_top", &DumpFacts::malloc_top},
+                  {"memory.private_dirty", &DumpFacts::private_dirty},
+                  {"memory.lazy_free", &DumpFacts::lazy_free},
                   {"books.allocated", &DumpFacts::allocated}};
   for (const auto& number : kNumbers) facts.*number.to = Number(profile, number.key);
   constexpr int kMaxCollectors = 16;

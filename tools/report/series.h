@@ -49,6 +49,10 @@ struct DumpFacts {
   double arenas = kUnknown;
   double heap_used = kUnknown, heap_capacity = kUnknown, metaspace = kUnknown, classes = kUnknown;
   double allocated = kUnknown;  // since start
+  // Of dumps that asked malloc and the kernel (leakshim dump --deep).
+  double malloc_system = kUnknown, malloc_mapped = kUnknown, malloc_used = kUnknown, malloc_free = kUnknown;
+  double malloc_free_chunks = kUnknown, malloc_top = kUnknown;
+  double private_dirty = kUnknown, lazy_free = kUnknown;
   std::vector<Collector> collectors;
   // Sums over the dump's stacks.
   double live_bytes = 0, live_variance = 0, live_objects = 0;

@@ -238,6 +238,48 @@ TEST_F(SuspectsTest, GrowthOutsideMallocIsNamedWithItsNextStep) {
   EXPECT_EQ(report_.verdict_text, "stable");
 }
 
+// What malloc says: so much from the system, so much of it free, in so many blocks.
+std::string Deep(int system_mib, int free_mib, int blocks) {
+  return absl::StrCat("# memory.malloc_system ", 1048576ll * system_mib, "\n# memory.malloc_mapped 1048576\n",
+                      "# memory.malloc_used ", 1048576ll * (system_mib - free_mib), "\n# memory.malloc_free ",
+                      1048576ll * free_mib, "\n# memory.malloc_free_chunks ", blocks, "\n# memory.malloc_top 4096\n");
+}
+
+TEST_F(SuspectsTest, WhatMallocSaysItselfIsTheSlack) {
+  const auto table = [](int) { return std::vector<Live>{{"table main", 9}}; };
+  const auto slack = [&] { return report_.split.rates[static_cast<size_t>(MemoryClass::kAllocatorSlack)] * 600; };
+  // The heap's address space grows by 30 MiB a dump; malloc says that 20 of them are free.
+  const auto heap = [](int i) {
+    return Memory(absl::StrCat("# memory.map_heap ", 1048576ll * (30 + 30 * i), "\n"), 50 + 30 * i);
+  };
+  Report(12, table, [&](int i) { return heap(i) + Deep(30 + 30 * i, 20 + 20 * i, 1'000'000); });
+  EXPECT_NEAR(slack(), 20 * 1048576, 1000);
+  EXPECT_EQ(report_.verdict_text,
+            "growing outside malloc: fragmented: malloc's free blocks are smaller than a page and cannot be given "
+            "back: try another allocator, leakshim run --allocator jemalloc");
+  ASSERT_NE(LatestDeep(*series_.front()), nullptr);
+  EXPECT_EQ(LatestDeep(*series_.front())->file, "d11.heap");
+  const std::string text = LeaksText({report_}, frames_, {});
+  EXPECT_THAT(text, testing::HasSubstr("malloc itself, in d11.heap: 361M from the system, 121M given out, 240M free in "
+                                       "1.0M blocks\n"));
+  // Large free blocks can be given back.
+  Report(12, table, [&](int i) { return heap(i) + Deep(30 + 30 * i, 20 + 20 * i, 100); });
+  EXPECT_THAT(report_.verdict_text, testing::StartsWith("growing outside malloc: freed blocks that malloc keeps"));
+}
+
+TEST_F(SuspectsTest, OneDumpThatAskedMallocDoesNotBendTheCurve) {
+  const auto table = [](int) { return std::vector<Live>{{"table main", 9}}; };
+  Report(12, table, [](int i) {
+    return Memory(absl::StrCat("# memory.map_heap ", 1048576ll * (30 + 30 * i), "\n", i == 5 ? Deep(180, 1, 10) : ""),
+                  50 + 30 * i);
+  });
+  EXPECT_NEAR(report_.split.rates[static_cast<size_t>(MemoryClass::kAllocatorSlack)] * 600, 30 * 1048576, 1000);
+  EXPECT_EQ(LatestDeep(*series_.front())->file, "d5.heap");
+  Report(12, table, [](int i) { return Memory("", 50 + 30 * i); });
+  EXPECT_EQ(LatestDeep(*series_.front()), nullptr);
+  EXPECT_THAT(LeaksText({report_}, frames_, {}), testing::Not(testing::HasSubstr("malloc itself")));
+}
+
 TEST_F(SuspectsTest, ThePartsOfRssAddUpAndTheLimitIsForeseen) {
   Report(
       12,
