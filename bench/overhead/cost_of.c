@@ -2,8 +2,8 @@
  *
  *     <user and system time, us> <peak resident memory of the largest process, KiB>
  *
- * Exits as the command did. A program of its own because the kernel counts the memory of whoever calls exec into the peak of
- * what is executed: from a script interpreter, no small program could be measured.
+ * Exits as the command did. A program of its own because the kernel counts the memory of whoever calls exec into the
+ * peak of what is executed: from a script interpreter, no small program could be measured.
  */
 
 #include <stdio.h>
@@ -28,7 +28,8 @@ int main(int count, char** arguments) {
   if (child < 0 || wait4(child, &status, 0, &usage) != child) return 2;
   FILE* out = fopen(arguments[1], "w");
   if (out == NULL) return 2;
-  long long us = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000LL + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+  long long us =
+      (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000LL + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
   fprintf(out, "%lld %ld\n", us, usage.ru_maxrss);
   fclose(out);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -1,5 +1,6 @@
 /* The least that a preloaded library can do: forward. What stands above this in a table is the profiler's own. For the
- * programs of this folder: they use nothing else of the malloc family, and have one thread when the first block is asked for. */
+ * programs of this folder: they use nothing else of the malloc family, and have one thread when the first block is
+ * asked for. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,5 +1,5 @@
-// Small programs that do little else than allocate: `loops NAME OPERATIONS [THREADS [DEPTH]]`. Prints the CPU time of all
-// threads for one operation, set-up left out:
+// Small programs that do little else than allocate: `loops NAME OPERATIONS [THREADS [DEPTH]]`. Prints the CPU time of
+// all threads for one operation, set-up left out:
 //
 //     cpu_ns_per_op 9.53
 //
