@@ -1,5 +1,6 @@
 // leakprof: from profiles to a report on standard output.
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,8 +21,8 @@
 #include "leakprof/talk.h"
 #include "output/output.h"
 #include "profile/file_text.h"
-#include "profile/heap_v2.h"
 #include "profile/profile_sum.h"
+#include "profile/read_profile.h"
 #include "report/call_graph.h"
 #include "symbolize/elf_symbolizer.h"
 #include "symbolize/perf_map.h"
@@ -31,11 +32,9 @@ namespace {
 
 using Profiles = std::vector<std::unique_ptr<Profile>>;
 
-absl::StatusOr<std::unique_ptr<Profile>> ReadProfile(const std::string& file, const Flags& flags) {
-  absl::StatusOr<std::string> text = ReadFileText(file == "-" ? "/dev/stdin" : file);
-  if (!text.ok()) return text.status();
+absl::StatusOr<std::unique_ptr<Profile>> ReadAndTell(const std::string& file, const Flags& flags) {
   absl::StatusOr<std::unique_ptr<Profile>> profile =
-      ParseHeapV2(file, *std::move(text), HeapV2Options{.jeprof_compat = flags.jeprof_compat});
+      ReadProfile(file, ReadOptions{.jeprof_compat = flags.jeprof_compat});
   if (profile.ok()) {
     for (const std::string& warning : (*profile)->warnings) Say(warning);
   }
@@ -43,6 +42,9 @@ absl::StatusOr<std::unique_ptr<Profile>> ReadProfile(const std::string& file, co
 }
 
 bool IsElf(const std::string& file) {
+  // Only a plain file can be looked into: what is read from a pipe is gone.
+  struct stat status;
+  if (stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
   FILE* input = fopen(file.c_str(), "re");
   if (input == nullptr) return false;
   char magic[4] = {};
@@ -242,7 +244,7 @@ int Run(const std::vector<std::string>& arguments) {
   }
   Profiles profiles;
   for (const std::string& file : flags.files) {
-    absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(file, flags);
+    absl::StatusOr<std::unique_ptr<Profile>> profile = ReadAndTell(file, flags);
     if (!profile.ok()) {
       Say(profile.status().message());
       return kUnreadable;
@@ -251,7 +253,7 @@ int Run(const std::vector<std::string>& arguments) {
   }
   std::unique_ptr<Profile> base;
   if (!flags.base.empty()) {
-    absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(flags.base, flags);
+    absl::StatusOr<std::unique_ptr<Profile>> profile = ReadAndTell(flags.base, flags);
     if (!profile.ok()) {
       Say(profile.status().message());
       return kUnreadable;

@@ -12,8 +12,7 @@
 #include "leakprof/talk.h"
 #include "output/diff.h"
 #include "output/leaks.h"
-#include "profile/file_text.h"
-#include "profile/heap_v2.h"
+#include "profile/read_profile.h"
 #include "report/diff.h"
 #include "symbolize/elf_symbolizer.h"
 
@@ -43,9 +42,8 @@ class Progress {
 // The executable that the first readable dump names: what `program` stands for.
 std::string ProgramPath(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
-    absl::StatusOr<std::string> text = ReadFileText(file);
-    if (!text.ok()) continue;
-    const absl::StatusOr<std::unique_ptr<Profile>> profile = ParseHeapV2(file, *std::move(text), HeapV2Options{});
+    if (file == "-") continue;  // can be read only once
+    const absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(file, ReadOptions{});
     if (profile.ok()) return std::string((*profile)->Fact("about.executable"));
   }
   return "";

@@ -12,9 +12,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
-#include "profile/file_text.h"
-#include "profile/heap_v2.h"
+#include "profile/read_profile.h"
 
 namespace leakshim {
 namespace {
@@ -47,6 +47,11 @@ bool NaturalLess(const std::string& a, const std::string& b) {
   return a.size() - i < b.size() - j;
 }
 
+bool IsDumpName(absl::string_view name) {
+  if (!absl::ConsumeSuffix(&name, ".gz")) absl::ConsumeSuffix(&name, ".zst");
+  return absl::EndsWith(name, ".heap") && name[0] != '.';
+}
+
 double ModifiedTime(const std::string& file) {
   struct stat status;
   if (stat(file.c_str(), &status) != 0) return 0;
@@ -67,7 +72,7 @@ absl::StatusOr<std::vector<std::string>> FindDumps(const std::vector<std::string
     if (directory == nullptr) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
     std::vector<std::string> found;
     while (const dirent* entry = readdir(directory)) {
-      if (!absl::EndsWith(entry->d_name, ".heap") || entry->d_name[0] == '.') continue;
+      if (!IsDumpName(entry->d_name)) continue;
       found.push_back(path == "." ? entry->d_name
                                   : absl::StrCat(path, absl::EndsWith(path, "/") ? "" : "/", entry->d_name));
     }
@@ -90,13 +95,7 @@ ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* buil
       const size_t mine = next.fetch_add(1, std::memory_order_relaxed);
       if (mine >= files.size()) return;
       const std::string& file = files[mine];
-      absl::StatusOr<std::string> text = ReadFileText(file == "-" ? "/dev/stdin" : file);
-      absl::StatusOr<std::unique_ptr<Profile>> profile = nullptr;
-      if (text.ok()) {
-        profile = ParseHeapV2(file, *std::move(text), HeapV2Options{});
-      } else {
-        profile = text.status();
-      }
+      const absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(file, ReadOptions{});
       const auto is_my_turn = [&] { return turn == mine; };
       mutex.LockWhen(absl::Condition(&is_my_turn));
       ++counts.files;

@@ -10,8 +10,8 @@
 
 namespace leakshim {
 
-// `paths` with directories replaced by the dumps in them (*.heap, not below), sorted so that 10 comes after 9.
-// Errors: `path: reason`.
+// `paths` with directories replaced by the dumps in them (*.heap, packed or not; not below), sorted so that 10 comes
+// after 9. Errors: `path: reason`.
 absl::StatusOr<std::vector<std::string>> FindDumps(const std::vector<std::string>& paths);
 
 struct ReadCounts {

@@ -190,9 +190,6 @@ class Parser {
   absl::Status ParseHeader() {
     const absl::string_view text = rest_;
     if (text.empty()) return absl::InvalidArgumentError(absl::StrCat(profile_.name, ": empty file"));
-    if (absl::StartsWith(text, "\x1f\x8b")) return Error("expected heap_v2/<rate>, found gzip data: unpack it first");
-    if (absl::StartsWith(text, "\x28\xb5\x2f\xfd"))
-      return Error("expected heap_v2/<rate>, found zstd data: unpack it first");
     if (absl::StartsWith(text,
                          "\x7f"
                          "ELF"))

@@ -27,13 +27,14 @@ const PcName* ChoosePc(const Profile& profile, uint64_t address, uint64_t module
   return &found->second.front();
 }
 
-// The pieces of `<prefix>.<pid>.<seq>.<kind><n>.heap`.
+// The pieces of `<prefix>.<pid>.<seq>.<kind><n>.heap`, packed or not.
 struct DumpName {
   absl::string_view process;  // <prefix>.<pid>
   uint64_t sequence = 0;
 };
 
 DumpName ParseDumpName(absl::string_view name) {
+  if (!absl::ConsumeSuffix(&name, ".gz")) absl::ConsumeSuffix(&name, ".zst");
   if (!absl::ConsumeSuffix(&name, ".heap")) return {};
   const size_t kind_dot = name.rfind('.');
   if (kind_dot == absl::string_view::npos || kind_dot == 0) return {};

@@ -33,12 +33,14 @@ class SeriesReaderTest : public testing::Test {
 };
 
 TEST_F(SeriesReaderTest, DumpsOfADirectoryComeInTheirNumbersOrder) {
-  for (const char* name : {"x.7.10.t10.heap", "x.7.9.t9.heap", "x.7.0.t0.heap", "notes.txt", ".hidden.heap"})
+  for (const char* name : {"x.7.10.t10.heap", "x.7.9.t9.heap", "x.7.0.t0.heap", "notes.txt", ".hidden.heap", ".gz",
+                           "x.7.11.t11.heap.gz", "x.7.8.t8.heap.zst"})
     Write(name, "");
   const auto files = FindDumps({folder_});
   ASSERT_TRUE(files.ok());
-  EXPECT_THAT(*files, testing::ElementsAre(folder_ + "/x.7.0.t0.heap", folder_ + "/x.7.9.t9.heap",
-                                           folder_ + "/x.7.10.t10.heap"));
+  EXPECT_THAT(*files, testing::ElementsAre(folder_ + "/x.7.0.t0.heap", folder_ + "/x.7.8.t8.heap.zst",
+                                           folder_ + "/x.7.9.t9.heap", folder_ + "/x.7.10.t10.heap",
+                                           folder_ + "/x.7.11.t11.heap.gz"));
   EXPECT_THAT(*FindDumps({"a.heap", "b"}), testing::ElementsAre("a.heap", "b"));
 }
 
