@@ -18,6 +18,8 @@
 namespace leakshim {
 
 enum class ValueKind { kInuseBytes, kInuseObjects, kAllocBytes, kAllocObjects };
+double ValueOf(const Estimate& estimate, ValueKind kind);
+
 enum class Granularity { kFunctions, kLines, kFiles, kAddresses };
 
 struct CallGraphOptions {

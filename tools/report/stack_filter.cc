@@ -1,0 +1,99 @@
+#include "report/stack_filter.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace leakshim {
+namespace {
+
+absl::StatusOr<std::unique_ptr<RE2>> Compile(const std::string& pattern, absl::string_view option) {
+  if (pattern.empty()) return nullptr;
+  RE2::Options options;
+  options.set_log_errors(false);
+  auto expression = std::make_unique<RE2>(pattern, options);
+  if (!expression->ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--", option, "=", pattern, ": ", expression->error()));
+  }
+  return expression;
+}
+
+}  // namespace
+
+StackFilter::StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options)
+    : sum_(sum),
+      names_(names),
+      jeprof_compat_(options.jeprof_compat),
+      allocator_frames_(options.allocator_frames == nullptr ? AllocatorFrames::BuiltIn() : *options.allocator_frames),
+      locations_(sum.locations().size()) {}
+
+absl::StatusOr<std::unique_ptr<StackFilter>> StackFilter::Make(const ProfileSum& sum, CodeNames& names,
+                                                               const CallGraphOptions& options) {
+  auto filter = std::unique_ptr<StackFilter>(new StackFilter(sum, names, options));
+  struct {
+    const std::string& pattern;
+    const char* option;
+    std::unique_ptr<RE2>& to;
+  } expressions[] = {{options.focus, "focus", filter->focus_},
+                     {options.ignore, "ignore", filter->ignore_},
+                     {options.retain, "retain", filter->retain_},
+                     {options.exclude, "exclude", filter->exclude_}};
+  for (auto& expression : expressions) {
+    absl::StatusOr<std::unique_ptr<RE2>> compiled = Compile(expression.pattern, expression.option);
+    if (!compiled.ok()) return compiled.status();
+    expression.to = *std::move(compiled);
+  }
+  return filter;
+}
+
+bool StackFilter::Apply(const SumStack& stack, std::vector<LocationId>* kept) {
+  kept->clear();
+  const absl::Span<const LocationId> locations = sum_.StackLocations(stack);
+  for (size_t i = 0; i < locations.size(); ++i) {
+    const LocationId location = locations[i];
+    const Answers& answers = AnswersOf(location);
+    // A hidden function goes with everything that it called; the last one that has a name stays.
+    const bool caller_named = i + 1 < locations.size() && names_.Of(locations[i + 1]).known;
+    if (answers.allocator == AllocatorFrame::kAlways ||
+        (answers.allocator == AllocatorFrame::kPlumbing && caller_named && !jeprof_compat_)) {
+      kept->clear();
+      continue;
+    }
+    if ((retain_ != nullptr && !answers.retained) || answers.excluded) continue;
+    kept->push_back(location);
+  }
+  if (kept->empty()) return false;
+  auto any = [&](bool Answers::*answer) {
+    return std::any_of(kept->begin(), kept->end(), [&](LocationId id) { return locations_[id].*answer; });
+  };
+  if (focus_ != nullptr && !any(&Answers::focused)) return false;
+  return ignore_ == nullptr || !any(&Answers::ignored);
+}
+
+const StackFilter::Answers& StackFilter::AnswersOf(LocationId location) {
+  Answers& answers = locations_[location];
+  if (answers.known) return answers;
+  answers.known = true;
+  const CodeName& name = names_.Of(location);
+  const std::string outermost = ShownName(name.functions.front());
+  const std::string address = absl::StrFormat("%016x", sum_.locations()[location].address);
+  answers.allocator = allocator_frames_.Classify(outermost);
+  auto frame_matches = [&](const std::unique_ptr<RE2>& expression) {
+    return expression != nullptr && RE2::PartialMatch(name.known ? outermost : address, *expression);
+  };
+  answers.retained = frame_matches(retain_);
+  answers.excluded = frame_matches(exclude_);
+  auto stack_matches = [&](const std::unique_ptr<RE2>& expression) {
+    if (expression == nullptr) return false;
+    if (RE2::PartialMatch(address, *expression)) return true;
+    return std::any_of(name.functions.begin(), name.functions.end(), [&](const SourceFrame& frame) {
+      return RE2::PartialMatch(ShownName(frame), *expression) || RE2::PartialMatch(FileLine(frame), *expression);
+    });
+  };
+  answers.focused = stack_matches(focus_);
+  answers.ignored = stack_matches(ignore_);
+  return answers;
+}
+
+}  // namespace leakshim

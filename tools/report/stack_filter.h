@@ -1,0 +1,46 @@
+// What the options leave of a stack: the allocator's frames cut off its end, frames kept or dropped, then the whole of
+// it kept or dropped.
+#pragma once
+
+#include <re2/re2.h>
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "report/call_graph.h"
+
+namespace leakshim {
+
+// Names and filter answers of each location, worked out once.
+class StackFilter {
+ public:
+  // All must outlive the filter. Errors: InvalidArgument for a bad regular expression, which it names.
+  static absl::StatusOr<std::unique_ptr<StackFilter>> Make(const ProfileSum& sum, CodeNames& names,
+                                                           const CallGraphOptions& options);
+  StackFilter(const StackFilter&) = delete;
+  StackFilter& operator=(const StackFilter&) = delete;
+
+  // What is left of a stack, leaf first; false: nothing is, or the stack is filtered out.
+  bool Apply(const SumStack& stack, std::vector<LocationId>* kept);
+
+ private:
+  struct Answers {
+    bool known = false;
+    AllocatorFrame allocator = AllocatorFrame::kNo;
+    bool retained = false, excluded = false, focused = false, ignored = false;
+  };
+
+  StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options);
+
+  const Answers& AnswersOf(LocationId location);
+
+  const ProfileSum& sum_;
+  CodeNames& names_;
+  const bool jeprof_compat_;
+  const AllocatorFrames& allocator_frames_;
+  std::unique_ptr<RE2> focus_, ignore_, retain_, exclude_;
+  std::vector<Answers> locations_;
+};
+
+}  // namespace leakshim
