@@ -5,7 +5,8 @@
 build_packages=(
   openjdk-17-jdk-headless  # the demo, and what it runs on
   cmake g++ ninja-build
-  libabsl-dev libdebuginfod-dev libdw-dev libelf-dev libiberty-dev liblzma-dev libre2-dev pkg-config libzstd-dev zlib1g-dev
+  libabsl-dev libdebuginfod-dev libdw-dev libelf-dev libiberty-dev liblzma-dev libprotobuf-dev libre2-dev libzstd-dev
+  pkg-config protobuf-compiler zlib1g-dev
   libunwind-dev libunwind8
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )
@@ -13,6 +14,7 @@ test_packages=(
   binutils file gdb python3 strace valgrind
   eatmydata fakeroot faketime  # other preloads, beside us
   glibc-source stress-ng       # suites of others
+  golang-go google-perftools   # go tool pprof, google-pprof
   libjemalloc-dev  # jeprof
   graphviz         # draws graphs of calls
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4

@@ -2,7 +2,8 @@
 
 import gzip
 import os
-import shutil
+import pty
+import re
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,72 @@ def a_bomb_does_not_fill_the_memory():
     assert done.returncode == 2 and "unpacks to more than" in done.stderr, done
 
 
+def pprof(*arguments):
+    """Stock `go tool pprof`; {function: (flat, cum)} and the total, in whole bytes or blocks."""
+    command = ["go", "tool", "pprof", "-top", "-relative_percentages", "-unit=B", "-nodecount=100000", "-nodefraction=0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ, HOME="/nonexistent"))
+    assert done.returncode == 0 and "rror" not in done.stderr, done
+    total = re.search(r"% of (-?\d+)B? total", done.stdout)
+    rows = {}
+    for line in done.stdout.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) == 6 and fields[1].endswith("%"):
+            rows[fields[5].removesuffix(" (inline)")] = tuple(int(fields[i].removesuffix("B")) for i in (0, 3))
+    return rows, int(total.group(1)) if total else 0
+
+
+def same_numbers(ours, theirs, rounding):
+    # Ours are cut to whole numbers, theirs rounded so that the total is right.
+    assert ours and set(ours) == set(theirs), (set(ours) ^ set(theirs))
+    for name in ours:
+        for mine, their in zip(ours[name], theirs[name]):
+            assert abs(mine - their) <= rounding, (name, ours[name], theirs[name])
+
+
+def go_pprof_reads_our_proto():
+    for profile in (NATIVE, JAVA, os.path.join(GOLDEN, "symbolized.heap")):
+        path = written(b"", "x.pb.gz")
+        assert report("--proto=" + path, profile) == ""
+        assert subprocess.run([harness.LEAKPROF, "--proto", profile], capture_output=True).stdout == content(path)
+        for value in ("inuse_space", "inuse_objects", "alloc_space", "alloc_objects"):
+            text = report("--show_bytes", f"--{value}", profile)
+            rows, total = pprof(f"-sample_index={value}", path)
+            ours = {name.removesuffix(" (inline)"): row for name, row in harness.rows_of(text).items()}
+            if not ours:
+                assert not total and value.startswith("alloc"), (profile, value)
+                continue
+            same_numbers(ours, rows, 3)
+            assert abs(total - int(text.split()[1])) <= 1, (total, text.split()[:2])
+
+
+def the_value_flag_is_what_pprof_shows_first():
+    path = written(b"", "x.pb.gz")
+    report("--inuse_objects", "--focus=Cache", "--proto=" + path, NATIVE)
+    rows, total = pprof(path)
+    same_numbers(harness.rows_of(report("--inuse_objects", "--focus=Cache", NATIVE)), rows, 1)
+
+
+def threads_and_sizes_are_labels_for_pprof():
+    path = written(b"", "x.pb.gz")
+    report("--proto=" + path, JAVA)
+    for tag, thread in (("thread=report-worker", "2"), ("thread_id=4713", "2"), ("thread=C2", "3")):
+        _, total = pprof("-tagfocus=" + tag, path)
+        text = report("--show_bytes", "--thread=" + thread, JAVA)
+        assert abs(total - int(re.search(r": (\d+) B", text).group(1))) <= 20, (tag, total, text[:40])
+    assert 0 < pprof("-tagfocus=bytes=1mb:", path)[1] < pprof(path)[1]
+
+
+def a_terminal_gets_no_proto():
+    master, slave = pty.openpty()
+    done = subprocess.run([harness.LEAKPROF, "--proto", NATIVE], stdout=slave, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(slave)
+    os.close(master)
+    assert done.returncode == 1 and "--proto=FILE" in done.stderr, done
+    done = harness.leakprof("--proto=/nonexistent/x", NATIVE)
+    assert done.returncode == 2 and "/nonexistent/x" in done.stderr, done
+
+
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())
                   if callable(test) and getattr(test, "__module__", "") == "__main__"
-                  and name not in ("content", "written", "report")})
+                  and name not in ("content", "written", "report", "pprof", "same_numbers")})

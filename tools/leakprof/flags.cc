@@ -24,11 +24,15 @@ constexpr size_t kExclusiveGroups = 3;
 struct Choice {
   std::string Flags::*field;
 };
+// A mode whose report goes to a file if one is named, always behind `=`.
+struct ModeWithFile {
+  Mode mode;
+};
 struct NoMeaning {
   const char* why;  // nullptr: nothing to tell
 };
-using Target = std::variant<Mode, Choice, bool Flags::*, int64_t Flags::*, double Flags::*, std::string Flags::*,
-                            std::vector<std::string> Flags::*, NoMeaning>;
+using Target = std::variant<Mode, ModeWithFile, Choice, bool Flags::*, int64_t Flags::*, double Flags::*,
+                            std::string Flags::*, std::vector<std::string> Flags::*, NoMeaning>;
 
 // jeprof's own options: an abbreviation that is unique among them stays so, whatever we add.
 enum class Origin { kJeprof, kOurs };
@@ -41,6 +45,7 @@ struct FlagSpec {
   const char* argument;  // nullptr: takes none
   const char* help;      // "": shown together with the next one
   bool negatable = true;
+  bool may_name_file = false;  // --proto=FILE
 };
 
 constexpr const char* kContention = "is for contention profiles, which leakprof does not read";
@@ -60,6 +65,8 @@ constexpr FlagSpec kFlags[] = {
     {"evince", kJeprof, Group::kMode, Mode::kEvince, nullptr, ""},
     {"gv", kJeprof, Group::kMode, Mode::kGv, nullptr, "call graph, opened in a browser or viewer"},
     {"raw", kJeprof, Group::kMode, Mode::kRaw, nullptr, "a profile with its names in it, that needs no binary"},
+    {"proto", kOurs, Group::kMode, ModeWithFile{Mode::kProto}, nullptr, "for go tool pprof and what reads its files",
+     false, true},
 
     {"inuse_space", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr, ""},
     {"inuse_objects", kJeprof, Group::kValue, Choice{&Flags::value}, nullptr, "bytes (default), blocks that are alive"},
@@ -228,7 +235,12 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
     if (!found.ok()) return found.status();
     const FlagSpec& flag = *found->flag;
     std::string value;
-    if (flag.argument == nullptr) {
+    if (flag.may_name_file) {
+      flags.output = equals == std::string::npos ? "" : argument.substr(equals + 1);
+      if (equals != std::string::npos && flags.output.empty()) {
+        return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=: no file is named"));
+      }
+    } else if (flag.argument == nullptr) {
       if (equals != std::string::npos) {
         return absl::InvalidArgumentError(absl::StrCat("--", flag.name, " takes no value"));
       }
@@ -256,6 +268,7 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
     other = &flag;
     if (const auto* choice = std::get_if<Choice>(&flag.target)) flags.*(choice->field) = flag.name;
     if (const auto* mode = std::get_if<Mode>(&flag.target)) flags.mode = *mode;
+    if (const auto* mode = std::get_if<ModeWithFile>(&flag.target)) flags.mode = mode->mode;
   }
   const FlagSpec* mode = chosen[static_cast<size_t>(Group::kMode)];
   flags.mode_given = mode != nullptr;
@@ -291,8 +304,9 @@ std::string HelpText() {
     std::string left;
     for (const FlagSpec& flag : kFlags) {
       if (flag.group != group.group) continue;
-      const std::string shown =
-          flag.argument == nullptr ? absl::StrCat("--", flag.name) : absl::StrCat("--", flag.name, "=", flag.argument);
+      const std::string shown = flag.argument == nullptr
+                                    ? absl::StrCat("--", flag.name, flag.may_name_file ? "[=FILE]" : "")
+                                    : absl::StrCat("--", flag.name, "=", flag.argument);
       if (left.size() + shown.size() >= kWidth) absl::StrAppend(&text, std::exchange(left, ""), "\n");
       absl::StrAppend(&left, left.empty() ? "  " : " ", shown);
       if (*flag.help == '\0') continue;

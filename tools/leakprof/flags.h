@@ -14,7 +14,7 @@
 
 namespace leakshim {
 
-enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff, kDot, kSvg, kGif, kPdf, kPs, kGv, kEvince, kWeb };
+enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff, kDot, kSvg, kGif, kPdf, kPs, kGv, kEvince, kWeb, kProto };
 
 // Whether the mode is a call graph, drawn or not.
 constexpr bool IsGraph(Mode mode) {
@@ -34,6 +34,7 @@ struct Flags {
   std::string base, focus, ignore, retain, exclude;
   std::string plumbing;  // a file of rules; "none": no frame is hidden; "": the built-in list
   std::string thread;    // "": all together; "*": each; else a number
+  std::string output;    // the file that the report goes to; "": standard output
   std::vector<std::string> lib_prefixes;
   std::string tools;  // where objdump is, as jeprof's --tools has it; "": JEPROF_TOOLS, then PATH
   int64_t top = 0;

@@ -20,10 +20,12 @@
 #include "leakprof/series_commands.h"
 #include "leakprof/talk.h"
 #include "output/output.h"
+#include "output/proto.h"
 #include "profile/file_text.h"
 #include "profile/profile_sum.h"
 #include "profile/read_profile.h"
 #include "report/call_graph.h"
+#include "report/stack_filter.h"
 #include "symbolize/elf_symbolizer.h"
 #include "symbolize/perf_map.h"
 
@@ -102,7 +104,8 @@ Granularity GranularityOf(const Flags& flags) {
 
 // The threads to report on, each by itself; kAllThreads: all together.
 std::vector<uint64_t> ThreadsOf(const Flags& flags, const Profiles& profiles) {
-  if (flags.thread.empty()) return {kAllThreads};
+  // A profile for pprof has each sample's thread in it.
+  if (flags.thread.empty() || (flags.thread == "*" && flags.mode == Mode::kProto)) return {kAllThreads};
   uint64_t number = 0;
   if (absl::SimpleAtoi(flags.thread, &number)) return {number};
   std::vector<uint64_t> threads;
@@ -150,6 +153,35 @@ std::string ProgramName(const std::string& program, const Profile& profile) {
   return executable.empty() ? "(unknown)" : std::string(executable);
 }
 
+// The facts that say which process this is, as pprof shows them above its tables.
+std::vector<std::string> CommentsOf(const Profile& profile) {
+  std::vector<std::string> comments;
+  for (const char* key : {"about.executable", "about.pid", "about.start_time", "about.boot_id", "about.host",
+                          "about.label", "about.seq"}) {
+    const absl::string_view value = profile.Fact(key);
+    if (!value.empty()) comments.push_back(absl::StrCat(key, " ", value));
+  }
+  return comments;
+}
+
+double NumberOf(const Profile& profile, absl::string_view fact) {
+  double number = 0;
+  return absl::SimpleAtod(profile.Fact(fact), &number) ? number : 0;
+}
+
+absl::StatusOr<std::string> MakeProto(const Flags& flags, const ProfileSum& sum, CodeNames& names,
+                                      const CallGraphOptions& options, const Profile& profile) {
+  const absl::StatusOr<std::vector<KeptStack>> stacks = KeepStacks(sum, names, options);
+  if (!stacks.ok()) return stacks.status();
+  return ProtoReport(*stacks, sum, names,
+                     {.value = KindOf(flags),
+                      .interval_bytes = profile.interval_bytes,
+                      .program = std::string(profile.Fact("about.executable")),
+                      .time = NumberOf(profile, "about.dump_time"),
+                      .duration = NumberOf(profile, "about.uptime"),
+                      .comments = CommentsOf(profile)});
+}
+
 int Report(const Flags& flags, const Profiles& profiles, const Profile* base, const std::string& program,
            Symbolizer* symbolizer) {
   const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
@@ -169,13 +201,23 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, co
   PerfMaps perf_maps;
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {
-    ProfileSum sum(ProfileSum::Options{.thread = thread, .one_address_space = flags.jeprof_compat});
+    ProfileSum sum(ProfileSum::Options{
+        .thread = thread, .one_address_space = flags.jeprof_compat, .labelled = flags.mode == Mode::kProto});
     for (const auto& profile : profiles) sum.Add(*profile);
     if (base != nullptr) sum.Subtract(*base);
     if (flags.drop_negative) sum.DropNegative();
     CodeNames names(sum, symbolizer, !flags.jeprof_compat, flags.jeprof_compat ? nullptr : &perf_maps);
     if (flags.mode == Mode::kRaw) {
       text += RawReport(*profiles.front(), sum, names);
+      break;
+    }
+    if (flags.mode == Mode::kProto) {
+      absl::StatusOr<std::string> proto = MakeProto(flags, sum, names, options, *profiles.back());
+      if (!proto.ok()) {
+        Say(proto.status().message());
+        return kBadUsage;
+      }
+      text = *std::move(proto);
       break;
     }
     if (flags.mode == Mode::kCollapsed) {
@@ -207,8 +249,9 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, co
     text += TextReport(*graph, form);
   }
   for (const std::string& warning : symbolizer->TakeWarnings()) Say(warning);
-  if (!Print(text)) {
-    Say("the report could not be written");
+  const absl::Status written = flags.output.empty() ? absl::OkStatus() : WriteFileText(flags.output, text);
+  if (!written.ok() || (flags.output.empty() && !Print(text))) {
+    Say(absl::StrCat("the report could not be written", written.ok() ? "" : ": ", written.message()));
     return kUnreadable;
   }
   return kDone;
@@ -224,6 +267,10 @@ int Run(const std::vector<std::string>& arguments) {
   if (flags.help) return Print(HelpText()) ? kDone : kUnreadable;
   if (flags.version) return Print("leakprof " LEAKSHIM_VERSION "\n") ? kDone : kUnreadable;
   for (const std::string& remark : flags.remarks) Say(remark);
+  if (flags.mode == Mode::kProto && flags.output.empty() && isatty(STDOUT_FILENO)) {
+    Say("--proto is no text for a terminal: name a file, --proto=FILE, or send it on, --proto PROFILE > FILE");
+    return kBadUsage;
+  }
   std::string program;
   if (!flags.files.empty() && IsElf(flags.files.front())) {
     program = flags.files.front();
@@ -269,12 +316,12 @@ int Run(const std::vector<std::string>& arguments) {
     return kBadUsage;
   }
 
-  ElfSymbolizer symbolizer(
-      {.files = {.sysroots = flags.lib_prefixes},
-       .program = program,
-       .program_path = std::string(profiles.front()->Fact("about.executable")),
-       .with_lines = flags.granularity != "functions" || !flags.focus.empty() || !flags.ignore.empty(),
-       .nm_names = flags.jeprof_compat});
+  ElfSymbolizer symbolizer({.files = {.sysroots = flags.lib_prefixes},
+                            .program = program,
+                            .program_path = std::string(profiles.front()->Fact("about.executable")),
+                            .with_lines = flags.mode == Mode::kProto || flags.granularity != "functions" ||
+                                          !flags.focus.empty() || !flags.ignore.empty(),
+                            .nm_names = flags.jeprof_compat});
   return Report(flags, profiles, base.get(), ProgramName(program, *profiles.front()), &symbolizer);
 }
 

@@ -11,6 +11,8 @@ std::string ByteText(double bytes);
 std::string SignedByteText(double bytes);
 // "11185", "1.2M": a count.
 std::string CountText(double count);
+// `text` as valid UTF-8: bytes that are not become the characters of their numbers.
+std::string Utf8Text(const std::string& text);
 // "4711", "JSON text": with quotes and escapes, always valid JSON and UTF-8.
 std::string JsonText(const std::string& text);
 // A JSON number; null for NaN and infinities.

@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -138,6 +139,33 @@ absl::StatusOr<std::string> Unpacked(const std::string& name, std::string bytes,
     return absl::InvalidArgumentError(absl::StrCat(name, ": packed more than ", kMostLayers, " times"));
   }
   return bytes;
+}
+
+std::string Gzipped(absl::string_view text) {
+  constexpr int kWithGzipHeader = 15 + 16, kMostMemory = 9;
+  z_stream stream{};
+  // Fails for want of memory alone, as std::string does.
+  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kWithGzipHeader, kMostMemory, Z_DEFAULT_STRATEGY) !=
+      Z_OK) {
+    std::abort();
+  }
+  std::string packed(deflateBound(&stream, text.size()), '\0');
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  size_t used = 0;
+  int result = Z_OK;
+  while (result == Z_OK) {
+    constexpr size_t kStep = size_t{1} << 30;
+    const size_t in = std::min(text.size(), kStep), out = std::min(packed.size() - used, kStep);
+    stream.next_in = reinterpret_cast<const Bytef*>(text.data());
+    stream.avail_in = static_cast<uInt>(in);
+    stream.avail_out = static_cast<uInt>(out);
+    result = deflate(&stream, in == text.size() ? Z_FINISH : Z_NO_FLUSH);
+    text.remove_prefix(in - stream.avail_in);
+    used += out - stream.avail_out;
+  }
+  deflateEnd(&stream);
+  packed.resize(used);
+  return packed;
 }
 
 }  // namespace leakshim

@@ -26,4 +26,7 @@ bool IsPacked(absl::string_view bytes);
 // cut off or followed by other bytes than zeros; ResourceExhausted beyond a limit, which it names.
 absl::StatusOr<std::string> Unpacked(const std::string& name, std::string bytes, const UnpackLimits& limits = {});
 
+// `text` as gzip packs it; the same bytes whenever and wherever.
+std::string Gzipped(absl::string_view text);
+
 }  // namespace leakshim

@@ -51,4 +51,21 @@ absl::StatusOr<std::string> ReadFileText(const std::string& path) {
   return text;
 }
 
+absl::Status WriteFileText(const std::string& path, absl::string_view text) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) return FileError(path, errno);
+  absl::Status status;
+  while (!text.empty() && status.ok()) {
+    const ssize_t written = write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      status = FileError(path, errno);
+    } else {
+      text.remove_prefix(static_cast<size_t>(written));
+    }
+  }
+  if (close(fd) != 0 && status.ok()) status = FileError(path, errno);
+  return status;
+}
+
 }  // namespace leakshim

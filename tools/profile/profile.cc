@@ -103,6 +103,19 @@ CodePlace FindCode(const Profile& profile, uint64_t address, uint64_t module_id)
   return place;
 }
 
+LoadedRange FindLoadedRange(const Profile& profile, uint64_t address, uint64_t module_id) {
+  if (const PcName* pc = ChoosePc(profile, address, module_id); pc != nullptr) module_id = pc->module_id;
+  const Mapping* mapping = FindMapping(profile.mappings, address);
+  for (const Module& module : profile.modules) {
+    if (address < module.start || address >= module.end || (module_id != 0 && module.id != module_id)) continue;
+    // The map is of the dump's time; the module may be gone by then.
+    if (mapping != nullptr && mapping->path == module.path) break;
+    return LoadedRange{.start = module.start, .end = module.end};
+  }
+  if (mapping == nullptr) return LoadedRange{};
+  return LoadedRange{.start = mapping->start, .end = mapping->end, .file_offset = mapping->file_offset};
+}
+
 std::string ProcessKey(const Profile& profile) {
   const absl::string_view pid = profile.Fact("about.pid");
   if (!pid.empty()) {

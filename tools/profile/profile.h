@@ -139,6 +139,14 @@ const JavaFrame* FindJavaFrame(const Profile& profile, uint64_t address);
 // module where the dump names it, else 0.
 CodePlace FindCode(const Profile& profile, uint64_t address, uint64_t module_id);
 
+// The piece of memory that `address`, a look-up address, lies in, as loaded from a file.
+struct LoadedRange {
+  uint64_t start = 0;
+  uint64_t end = 0;  // first address beyond; 0: not known
+  uint64_t file_offset = 0;
+};
+LoadedRange FindLoadedRange(const Profile& profile, uint64_t address, uint64_t module_id);
+
 // Which process wrote the profile: equal and not empty for two dumps of one process. From the facts of our own dumps,
 // from the file name `<prefix>.<pid>.<seq>.<kind><n>.heap` otherwise; empty if neither tells.
 std::string ProcessKey(const Profile& profile);

@@ -15,11 +15,13 @@ constexpr uint64_t kJavaSpace = kNoStackSpace - 1;
 }  // namespace
 
 size_t ProfileSum::StackHash::operator()(uint32_t index) const {
-  return absl::Hash<absl::Span<const LocationId>>()(sum->StackLocations(sum->stacks_[index]));
+  const SumStack& stack = sum->stacks_[index];
+  return absl::HashOf(sum->StackLocations(stack), stack.label);
 }
 
 bool ProfileSum::StackEqual::operator()(uint32_t a, uint32_t b) const {
-  return sum->StackLocations(sum->stacks_[a]) == sum->StackLocations(sum->stacks_[b]);
+  const SumStack &left = sum->stacks_[a], &right = sum->stacks_[b];
+  return left.label == right.label && sum->StackLocations(left) == sum->StackLocations(right);
 }
 
 uint32_t ProfileSum::FindSpace(const Profile& profile) {
@@ -57,10 +59,19 @@ LocationId ProfileSum::Intern(const Profile& profile, uint32_t space, uint64_t a
   return entry->second;
 }
 
-uint32_t ProfileSum::InternStack(uint32_t first) {
+uint32_t ProfileSum::InternLabel(const SumLabel& label) {
+  auto [entry, added] = label_ids_.try_emplace(label, static_cast<uint32_t>(labels_.size()));
+  if (added) labels_.push_back(label);
+  return entry->second;
+}
+
+uint32_t ProfileSum::InternStack(uint32_t first, uint32_t label) {
   const uint32_t index = static_cast<uint32_t>(stacks_.size());
-  stacks_.push_back(
-      SumStack{.first = first, .count = static_cast<uint32_t>(frames_.size()) - first, .value = {}, .variance = {}});
+  stacks_.push_back(SumStack{.first = first,
+                             .count = static_cast<uint32_t>(frames_.size()) - first,
+                             .label = label,
+                             .value = {},
+                             .variance = {}});
   auto [entry, added] = stack_set_.insert(index);
   if (added) return index;
   stacks_.pop_back();
@@ -68,21 +79,87 @@ uint32_t ProfileSum::InternStack(uint32_t first) {
   return *entry;
 }
 
+void ProfileSum::AddParts(const Profile& profile, const Stack& stack, std::vector<Part>* parts) const {
+  parts->clear();
+  const auto add = [&](const CountLine& line) {
+    Part part{.label = {},
+              .value = EstimateFrom(line.counts, profile.interval_bytes),
+              .variance = VarianceFrom(line.counts, profile.interval_bytes)};
+    const SampledCounts& counts = line.counts;
+    if (counts.inuse_objects > 0) {
+      part.label.block_bytes = counts.inuse_bytes / counts.inuse_objects;
+    } else if (counts.alloc_objects > 0) {
+      part.label.block_bytes = counts.alloc_bytes / counts.alloc_objects;
+    }
+    if (line.thread != kAllThreads) {
+      part.label.has_thread = true;
+      part.label.thread_id = line.thread;
+      if (auto thread = profile.threads.find(line.thread); thread != profile.threads.end()) {
+        if (thread->second.tid != 0) part.label.thread_id = thread->second.tid;
+        part.label.thread_name = std::string(thread->second.name);
+      }
+    }
+    parts->push_back(std::move(part));
+  };
+  const absl::Span<const CountLine> lines = profile.StackLines(stack);
+  if (options_.thread != kAllThreads) {
+    for (const CountLine& line : lines) {
+      if (line.thread == options_.thread) add(line);
+    }
+    return;
+  }
+  Estimate whole, threads;
+  for (const CountLine& line : lines) {
+    if (line.thread == kAllThreads) {
+      whole += EstimateFrom(line.counts, profile.interval_bytes);
+      continue;
+    }
+    add(line);
+    threads += parts->back().value;
+  }
+  if (parts->empty()) {
+    for (const CountLine& line : lines) add(line);
+    return;
+  }
+  // jemalloc rounds the counts of each thread and of all by themselves.
+  constexpr double kRounding = 0.01;
+  Part rest{.label = {}, .value = {}, .variance = {}};
+  for (double Estimate::*column :
+       {&Estimate::inuse_objects, &Estimate::inuse_bytes, &Estimate::alloc_objects, &Estimate::alloc_bytes}) {
+    if (threads.*column > 0 && whole.*column <= threads.*column * (1 + kRounding)) {
+      for (Part& part : *parts) part.value.*column *= whole.*column / threads.*column;
+    } else {
+      rest.value.*column = whole.*column - threads.*column;
+    }
+  }
+  if (rest.value == Estimate{}) return;
+  if (rest.value.inuse_objects > 0) {
+    rest.label.block_bytes = static_cast<uint64_t>(rest.value.inuse_bytes / rest.value.inuse_objects);
+  }
+  parts->push_back(std::move(rest));
+}
+
 void ProfileSum::Merge(const Profile& profile, bool subtract) {
   const uint32_t space = FindSpace(profile);
   // Most frames are repeated: look each address up once for each file.
   absl::flat_hash_map<LocationKey, LocationId> seen;
+  std::vector<Part> parts;
+  std::vector<LocationId> ids;
   for (const Stack& stack : profile.stacks) {
-    Estimate value, variance;
-    bool counted = false;
-    for (const CountLine& line : profile.StackLines(stack)) {
-      if (line.thread != options_.thread) continue;
-      value += EstimateFrom(line.counts, profile.interval_bytes);
-      variance += VarianceFrom(line.counts, profile.interval_bytes);
-      counted = true;
+    if (options_.labelled || options_.keep) {
+      AddParts(profile, stack, &parts);
+      if (options_.keep) std::erase_if(parts, [&](const Part& part) { return !options_.keep(part.label); });
+    } else {
+      parts.clear();
+      for (const CountLine& line : profile.StackLines(stack)) {
+        if (line.thread != options_.thread) continue;
+        if (parts.empty()) parts.emplace_back();
+        parts.front().value += EstimateFrom(line.counts, profile.interval_bytes);
+        parts.front().variance += VarianceFrom(line.counts, profile.interval_bytes);
+      }
     }
-    if (!counted) continue;
-    const uint32_t first = static_cast<uint32_t>(frames_.size());
+    if (parts.empty()) continue;
+    ids.clear();
     const absl::Span<const uint64_t> addresses = profile.StackFrames(stack);
     for (size_t i = 0; i < addresses.size(); ++i) {
       const bool as_it_is = i == 0 || (IsJavaAddress(addresses[i]) && !options_.one_address_space);
@@ -90,20 +167,24 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
       const uint64_t module_id = stack.modules < 0 ? 0 : profile.frame_modules[static_cast<size_t>(stack.modules)][i];
       auto [entry, added] = seen.try_emplace(LocationKey{.space = module_id, .address = address}, 0);
       if (added) entry->second = Intern(profile, space, address, module_id);
-      frames_.push_back(entry->second);
+      ids.push_back(entry->second);
     }
     if (addresses.empty()) {
       auto [entry, added] =
           location_ids_.try_emplace(LocationKey{.space = kNoStackSpace}, static_cast<LocationId>(locations_.size()));
       if (added) locations_.push_back(Location{.profile = &profile, .no_stack = true});
-      frames_.push_back(entry->second);
+      ids.push_back(entry->second);
     }
-    SumStack& sum = stacks_[InternStack(first)];
-    sum.variance += variance;
-    if (subtract) {
-      sum.value -= value;
-    } else {
-      sum.value += value;
+    for (const Part& part : parts) {
+      const uint32_t first = static_cast<uint32_t>(frames_.size());
+      frames_.insert(frames_.end(), ids.begin(), ids.end());
+      SumStack& sum = stacks_[InternStack(first, options_.labelled ? InternLabel(part.label) : 0)];
+      sum.variance += part.variance;
+      if (subtract) {
+        sum.value -= part.value;
+      } else {
+        sum.value += part.value;
+      }
     }
   }
 }

@@ -96,4 +96,22 @@ const StackFilter::Answers& StackFilter::AnswersOf(LocationId location) {
   return answers;
 }
 
+absl::StatusOr<std::vector<KeptStack>> KeepStacks(const ProfileSum& sum, CodeNames& names,
+                                                  const CallGraphOptions& options) {
+  absl::StatusOr<std::unique_ptr<StackFilter>> filter = StackFilter::Make(sum, names, options);
+  if (!filter.ok()) return filter.status();
+  const bool chooses =
+      !options.focus.empty() || !options.ignore.empty() || !options.retain.empty() || !options.exclude.empty();
+  std::vector<KeptStack> stacks;
+  std::vector<LocationId> kept;
+  for (const SumStack& stack : sum.stacks()) {
+    if (!(*filter)->Apply(stack, &kept)) {
+      if (chooses) continue;
+      kept = {sum.StackLocations(stack).back()};
+    }
+    stacks.push_back(KeptStack{.locations = kept, .value = stack.value, .label = stack.label});
+  }
+  return stacks;
+}
+
 }  // namespace leakshim

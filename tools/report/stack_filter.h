@@ -43,4 +43,16 @@ class StackFilter {
   std::vector<Answers> locations_;
 };
 
+// One stack as it is left.
+struct KeptStack {
+  std::vector<LocationId> locations;  // the leaf first; at least one
+  Estimate value;
+  uint32_t label = 0;  // index into ProfileSum::labels()
+};
+
+// All stacks that are left. Of a stack that has nothing but the allocator's frames the outermost one is kept, unless
+// the options choose frames or stacks: nothing is lost from the total. Errors: as StackFilter::Make().
+absl::StatusOr<std::vector<KeptStack>> KeepStacks(const ProfileSum& sum, CodeNames& names,
+                                                  const CallGraphOptions& options);
+
 }  // namespace leakshim

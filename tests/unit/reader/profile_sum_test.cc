@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+
 #include "parsed.h"
 
 namespace leakshim {
@@ -109,6 +112,60 @@ TEST(ProfileSumTest, OneJavaFrameInTwoProcessesIsOneLocation) {
   EXPECT_EQ(sum.locations().size(), 2u);  // also as leaf and as caller
   ASSERT_EQ(sum.stacks().size(), 2u);
   for (const SumStack& stack : sum.stacks()) EXPECT_EQ(stack.value.inuse_bytes, 0);
+}
+
+// What the entries of one sum add up to, by label.
+std::map<std::string, double> BytesByLabel(const ProfileSum& sum) {
+  std::map<std::string, double> bytes;
+  for (const SumStack& stack : sum.stacks()) {
+    const SumLabel& label = sum.labels()[stack.label];
+    bytes[absl::StrCat(label.has_thread ? absl::StrCat(label.thread_name, "/", label.thread_id) : "-", " ",
+                       label.block_bytes)] += stack.value.inuse_bytes;
+  }
+  return bytes;
+}
+
+TEST(ProfileSumTest, LabelsAreThreadAndSize) {
+  const auto profile = Parsed(
+      "heap_v2/0\n# leakshim 1\n# thread 4 4711 main\n@ 0x10\n  t*: 3: 30 [0: 0]\n  t4: 2: 20 [0: 0]\n  t5: 1: 10 [0: "
+      "0]\n"
+      "  t*: 1: 64 [0: 0]\n  t4: 1: 64 [0: 0]\n@ 0x20\n  t*: 1: 7 [0: 0]\n");
+  ProfileSum sum({.labelled = true});
+  sum.Add(*profile);
+  EXPECT_THAT(BytesByLabel(sum),
+              testing::ElementsAre(testing::Pair("- 7", 7), testing::Pair("/5 10", 10),
+                                   testing::Pair("main/4711 10", 20), testing::Pair("main/4711 64", 64)));
+  sum.Subtract(*profile);
+  for (const auto& [label, bytes] : BytesByLabel(sum)) EXPECT_EQ(bytes, 0) << label;
+}
+
+// jemalloc rounds each line by itself, and forgets threads.
+TEST(ProfileSumTest, ThreadsAddUpToTheStacksTotal) {
+  for (const int of_thread : {995, 1000, 1010, 3000, 400, 0}) {
+    const auto profile =
+        Parsed(absl::StrCat("heap_v2/0\n@ 0x10\n  t*: 10: 1000 [1: 10]\n  t1: 10: ", of_thread, " [0: 0]\n"));
+    ProfileSum sum({.labelled = true});
+    sum.Add(*profile);
+    double bytes = 0, objects = 0, alloc = 0, without_thread = 0;
+    for (const SumStack& stack : sum.stacks()) {
+      bytes += stack.value.inuse_bytes;
+      objects += stack.value.inuse_objects;
+      alloc += stack.value.alloc_bytes;
+      if (!sum.labels()[stack.label].has_thread) without_thread += stack.value.inuse_bytes;
+    }
+    EXPECT_DOUBLE_EQ(bytes, 1000) << of_thread;
+    EXPECT_DOUBLE_EQ(objects, 10);
+    EXPECT_DOUBLE_EQ(alloc, 10);
+    EXPECT_DOUBLE_EQ(without_thread, of_thread >= 995 ? 0 : 1000 - of_thread);
+  }
+}
+
+TEST(ProfileSumTest, OnlyBlocksOfSomeLabels) {
+  const auto profile = Parsed("heap_v2/0\n@ 0x10\n  t*: 3: 30 [0: 0]\n  t*: 1: 64 [0: 0]\n@ 0x20\n  t*: 1: 7 [0: 0]\n");
+  ProfileSum sum({.keep = [](const SumLabel& label) { return label.block_bytes >= 10; }});
+  sum.Add(*profile);
+  ASSERT_EQ(sum.stacks().size(), 1u);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_bytes, 94);
 }
 
 }  // namespace

@@ -346,8 +346,8 @@ TEST(HumanTest, SizesCountsAndJson) {
   EXPECT_EQ(SignedByteText(0.2), "+0");
   EXPECT_EQ(CountText(11185), "11185");
   EXPECT_EQ(CountText(1234567), "1.2M");
-  EXPECT_EQ(JsonText("a\"\\\n\x01\xff\xc3\xa9"), "\"a\\\"\\\\\\n\\u0001\\u00ff\xc3\xa9\"");
-  EXPECT_EQ(JsonText("\xed\xa0\x80"), "\"\\u00ed\\u00a0\\u0080\"");
+  EXPECT_EQ(JsonText("a\"\\\n\x01\xff\xc3\xa9"), "\"a\\\"\\\\\\n\\u0001\xc3\xbf\xc3\xa9\"");
+  EXPECT_EQ(JsonText("\xed\xa0\x80"), "\"\xc3\xad\xc2\xa0\\u0080\"");
   EXPECT_EQ(JsonNumber(kUnknown), "null");
   EXPECT_EQ(JsonNumber(1.5), "1.5");
   EXPECT_EQ(DurationText(11400), "3h10");
