@@ -37,6 +37,13 @@ CASES = {
     "lines that both skip": "heap_v2/524288\n# a remark\n@ 0x1000 0x2000\n  t*: 3: 300 [0: 0]\n# age 1 2 3\n\n",
     "tabs and no 0x": "heap_v2/524288\n@ 1000 2000\n\tt*:\t3: 300 [0: 0]\n",
     "ties": "heap_v2/524288\n@ 0x1000\n  t*: 1: 10 [0: 0]\n@ 0x2000\n  t*: 1: 10 [0: 0]\n@ 0x4000 0x5000\n  t*: 1: 10 [0: 0]\n",
+    "gperftools, exact": "heap profile: 3: 300 [5: 500] @ heapprofile\n 3: 300 [5: 500] @ 0x1000 0x2000 0x5000\n",
+    "tcmalloc, sampled": "heap profile: 3: 300 [5: 500] @ heap_v2/524288\n 3: 300 [5: 500] @ 0x1000 0x2000\n"
+                         " 2: 700 [2: 700] @ 0x1000 0x3000\n",
+    "tcmalloc, sampled, old": "heap profile: 3: 300 [5: 500] @ heap/524289\n 3: 301 [5: 503] @ 0x1000 0x2000\n"
+                              " 7: 7000 [11: 11000] @ 0x1000 0x3000\n 1: 999999 [1: 999999] @ 0x3000\n",
+    "tcmalloc, very old": "heap profile: 3: 300 [3: 300]\n 3: 300 [3: 300] @ 0x1000 0x2000\n",
+    "growth": "heap profile: 3: 300 [3: 300] @ growthz\n 3: 300 [3: 300] @ 0x1000 0x2000\n",
     "large numbers": "heap_v2/524288\n@ 0x1000 0x2000\n  t*: 123456: 999999999999 [0: 0]\n",
 }
 VALUES = ["--inuse_space", "--inuse_objects", "--alloc_space", "--alloc_objects"]

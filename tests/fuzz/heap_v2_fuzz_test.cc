@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "output/output.h"
-#include "profile/heap_v2.h"
+#include "profile/read_profile.h"
 #include "symbolize/perf_map.h"
 
 namespace leakshim {
@@ -86,7 +86,7 @@ std::string Mutated(std::string text, std::mt19937_64& random) {
 
 // Everything that main does with a profile, but for the files of the disk.
 void ReadAll(const std::string& text, bool jeprof_compat) {
-  auto profile = ParseHeapV2("x.heap", text, {.jeprof_compat = jeprof_compat});
+  auto profile = ParseProfile("x.heap", text, {.jeprof_compat = jeprof_compat});
   if (!profile.ok()) {
     const std::string message(profile.status().message());
     ASSERT_EQ(message.rfind("x.heap:", 0), 0u) << message;

@@ -5,6 +5,14 @@
 
 namespace leakshim {
 
+// How samples were taken.
+enum class SamplingRule {
+  kPoisson,  // each byte with probability 1 / interval
+  // tcmalloc before heap_v2: after a number of bytes drawn evenly from 0 to the interval, so every half of it on
+  // average; smaller blocks stand for half an interval each, larger ones for themselves.
+  kOldTcmalloc,
+};
+
 // What one count line of a profile says: what was sampled, not what it stands for.
 struct SampledCounts {
   uint64_t inuse_objects = 0;
@@ -31,16 +39,17 @@ struct Estimate {
 // Context: reader only (floating point).
 // Source: P(sampled) = 1 - exp(-size/interval), the Poisson rule that jeprof applies to heap_v2, in its order of
 // operations, so that both print the same digits.
-double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes);
+double SamplingFactor(uint64_t objects, uint64_t bytes, uint64_t interval_bytes,
+                      SamplingRule rule = SamplingRule::kPoisson);
 
 // Both pairs of `counts`, each corrected on its own.
-Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes);
+Estimate EstimateFrom(const SampledCounts& counts, uint64_t interval_bytes, SamplingRule rule = SamplingRule::kPoisson);
 
 // Returns the variance of each value of that estimate: n samples of s bytes, each sampled with probability p, stand for
 // n s / p bytes with variance n s^2 (1 - p) / p^2, and for n / p objects with variance n (1 - p) / p^2. 0 where every
 // allocation was recorded. Variances of several lines add up. Context: reader only (floating point).
 // Source: the Horvitz-Thompson estimator under Poisson sampling (Saerndal, Swensson, Wretman: Model Assisted Survey
 // Sampling, 1992, 3.5), with the sum over all blocks estimated from those sampled.
-Estimate VarianceFrom(const SampledCounts& counts, uint64_t interval_bytes);
+Estimate VarianceFrom(const SampledCounts& counts, uint64_t interval_bytes, SamplingRule rule = SamplingRule::kPoisson);
 
 }  // namespace leakshim

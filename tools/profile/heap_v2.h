@@ -1,12 +1,9 @@
-// The parser of heap_v2 text: jemalloc's, our own with its `#` lines (libleakshim/dump/FORMAT.md), and symbolized
-// files.
+// The parser of heap_v2 text: jemalloc's, and our own with its `#` lines (libleakshim/dump/FORMAT.md).
 #pragma once
 
-#include <memory>
-#include <string>
-
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "profile/profile.h"
+#include "profile/text_lines.h"
 
 namespace leakshim {
 
@@ -16,10 +13,10 @@ struct HeapV2Options {
   bool jeprof_compat = false;
 };
 
-// Parses `text`, the content of the file that the user calls `name`.
+// Parses from the current line, `heap_v2/<interval>`, on.
 // Errors: InvalidArgument, `name:line: what was expected, what was found`. Lines of unknown kind are skipped; those
 // that look like counts and are not are errors, save two that jeprof is known to skip (text after the `]`; no blank in
 // `[0:0]`), which are warnings. Memory is bounded by a small multiple of the text's size.
-absl::StatusOr<std::unique_ptr<Profile>> ParseHeapV2(std::string name, std::string text, const HeapV2Options& options);
+absl::Status ParseHeapV2(TextLines* lines, Profile* profile, const HeapV2Options& options);
 
 }  // namespace leakshim

@@ -99,6 +99,7 @@ struct Profile {
   std::deque<std::string> unescaped;
 
   uint64_t interval_bytes = 0;  // 0: every allocation was recorded
+  SamplingRule sampling = SamplingRule::kPoisson;
   std::vector<uint64_t> frames;
   std::vector<CountLine> lines;
   std::vector<Stack> stacks;

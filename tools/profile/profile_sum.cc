@@ -83,8 +83,8 @@ void ProfileSum::AddParts(const Profile& profile, const Stack& stack, std::vecto
   parts->clear();
   const auto add = [&](const CountLine& line) {
     Part part{.label = {},
-              .value = EstimateFrom(line.counts, profile.interval_bytes),
-              .variance = VarianceFrom(line.counts, profile.interval_bytes)};
+              .value = EstimateFrom(line.counts, profile.interval_bytes, profile.sampling),
+              .variance = VarianceFrom(line.counts, profile.interval_bytes, profile.sampling)};
     const SampledCounts& counts = line.counts;
     if (counts.inuse_objects > 0) {
       part.label.block_bytes = counts.inuse_bytes / counts.inuse_objects;
@@ -111,7 +111,7 @@ void ProfileSum::AddParts(const Profile& profile, const Stack& stack, std::vecto
   Estimate whole, threads;
   for (const CountLine& line : lines) {
     if (line.thread == kAllThreads) {
-      whole += EstimateFrom(line.counts, profile.interval_bytes);
+      whole += EstimateFrom(line.counts, profile.interval_bytes, profile.sampling);
       continue;
     }
     add(line);
@@ -154,8 +154,8 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
       for (const CountLine& line : profile.StackLines(stack)) {
         if (line.thread != options_.thread) continue;
         if (parts.empty()) parts.emplace_back();
-        parts.front().value += EstimateFrom(line.counts, profile.interval_bytes);
-        parts.front().variance += VarianceFrom(line.counts, profile.interval_bytes);
+        parts.front().value += EstimateFrom(line.counts, profile.interval_bytes, profile.sampling);
+        parts.front().variance += VarianceFrom(line.counts, profile.interval_bytes, profile.sampling);
       }
     }
     if (parts.empty()) continue;

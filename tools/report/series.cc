@@ -118,11 +118,11 @@ void SeriesBuilder::Add(const Profile& profile, double file_time) {
     StackPoint point{.dump = dump};
     for (const CountLine& line : profile.StackLines(stack)) {
       if (line.thread != kAllThreads || line.counts.inuse_objects == 0) continue;
-      const Estimate estimate = EstimateFrom(line.counts, profile.interval_bytes);
+      const Estimate estimate = EstimateFrom(line.counts, profile.interval_bytes, profile.sampling);
       point.samples += static_cast<float>(line.counts.inuse_objects);
       point.bytes += estimate.inuse_bytes;
       point.objects += estimate.inuse_objects;
-      point.variance += VarianceFrom(line.counts, profile.interval_bytes).inuse_bytes;
+      point.variance += VarianceFrom(line.counts, profile.interval_bytes, profile.sampling).inuse_bytes;
       if (line.counts.inuse_bytes / line.counts.inuse_objects < kMmapThreshold) {
         facts.small_bytes += estimate.inuse_bytes;
       }

@@ -1,9 +1,8 @@
-#include "profile/heap_v2.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "parsed.h"
+#include "profile/read_profile.h"
 
 namespace leakshim {
 namespace {
@@ -13,7 +12,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 std::string ErrorOf(std::string text) {
-  absl::StatusOr<std::unique_ptr<Profile>> profile = ParseHeapV2("x.heap", std::move(text), {});
+  absl::StatusOr<std::unique_ptr<Profile>> profile = ParseProfile("x.heap", std::move(text), {});
   EXPECT_FALSE(profile.ok());
   return std::string(profile.status().message());
 }
@@ -21,7 +20,7 @@ std::string ErrorOf(std::string text) {
 TEST(HeapV2Test, StacksAndTheirCountLinesStayInFileOrder) {
   const auto profile = Parsed(
       "heap_v2/524288\n  t*: 4: 40 [5: 50]\n  t7: 4: 40 [5: 50]\n"
-      "@ 0x10 0x20\n  t*: 1: 10 [2: 20]\n  t7: 1: 10 [2: 20]\n@ 0x30\n  t*: 3: 30 [3: 30]\n");
+      "@ 0x10 0x20\n  t*: 1: 10 [2: 20]\n  t7: 1: 10 [2: 20]\n@ 0x30\n  t*: 3: 30 [3: 30]\n\nMAPPED_LIBRARIES:\n");
   EXPECT_EQ(profile->interval_bytes, 524288u);
   ASSERT_EQ(profile->stacks.size(), 2u);
   EXPECT_THAT(profile->StackFrames(profile->stacks[0]), ElementsAre(0x10, 0x20));
@@ -59,7 +58,7 @@ TEST(HeapV2Test, ANumberBeyond64BitsIsAnErrorNotAnotherNumber) {
 
 TEST(HeapV2Test, WhatIsNoHeapV2IsNamed) {
   EXPECT_EQ(ErrorOf(""), "x.heap: empty file");
-  EXPECT_THAT(ErrorOf("heap profile: 1: 2 [3: 4] @ heap_v2/524288\n"), HasSubstr("gperftools"));
+  EXPECT_EQ(ErrorOf("heap_v3/1\n"), "x.heap:1: expected heap_v2/<rate> or heap profile:, found 'heap_v3/1'");
   EXPECT_THAT(ErrorOf("\x7f"
                       "ELF"),
               HasSubstr("a program"));
@@ -67,8 +66,15 @@ TEST(HeapV2Test, WhatIsNoHeapV2IsNamed) {
   EXPECT_THAT(ErrorOf(std::string("\x00\x01\x02\x1b[31m", 8)), HasSubstr("\\x1b[31m"));  // never raw to a terminal
 }
 
+TEST(HeapV2Test, WhatMayBeCutOffIsTold) {
+  EXPECT_THAT(Parsed("heap_v2/1\n@ 0x10\n  t*: 1: 10 [0: 0]\n")->warnings,
+              ElementsAre(HasSubstr("no MAPPED_LIBRARIES")));
+  EXPECT_THAT(Parsed("--- symbol\n---\nheap_v2/1\n@ 0x10\n  t*: 1: 10 [0: 0]\n@ 0x2")->warnings,
+              ElementsAre(HasSubstr("no end")));
+}
+
 TEST(HeapV2Test, LinesOfAnUnknownKindAreSkippedAndToldOnce) {
-  const auto profile = Parsed("heap_v2/1\nwhat is this\n@ 0x10\n  t*: 1: 10 [0: 0]\nand this\n");
+  const auto profile = Parsed("heap_v2/1\nwhat is this\n@ 0x10\n  t*: 1: 10 [0: 0]\nand this\nMAPPED_LIBRARIES:\n");
   EXPECT_EQ(profile->lines.size(), 1u);
   EXPECT_THAT(profile->warnings,
               ElementsAre("x.heap:2: skipped: not a line of heap_v2: 'what is this' (and 1 more lines)"));
@@ -85,7 +91,7 @@ TEST(HeapV2Test, ABareAtIsAStackWithoutFrames) {
   const auto profile = Parsed(text);
   ASSERT_EQ(profile->stacks.size(), 2u);
   EXPECT_EQ(profile->stacks[1].frame_count, 0u);
-  const auto compat = ParseHeapV2("x.heap", text, {.jeprof_compat = true});
+  const auto compat = ParseProfile("x.heap", text, {.jeprof_compat = true});
   ASSERT_TRUE(compat.ok());
   EXPECT_EQ((*compat)->stacks.size(), 1u);  // jeprof counts the second line to the first stack
   EXPECT_EQ((*compat)->lines.size(), 2u);

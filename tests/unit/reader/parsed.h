@@ -7,12 +7,12 @@
 #include <string>
 #include <utility>
 
-#include "profile/heap_v2.h"
+#include "profile/read_profile.h"
 
 namespace leakshim {
 
 inline std::unique_ptr<Profile> Parsed(std::string text, std::string name = "x.heap") {
-  absl::StatusOr<std::unique_ptr<Profile>> profile = ParseHeapV2(std::move(name), std::move(text), {});
+  absl::StatusOr<std::unique_ptr<Profile>> profile = ParseProfile(std::move(name), std::move(text), {});
   EXPECT_TRUE(profile.ok()) << profile.status();
   return profile.ok() ? *std::move(profile) : std::make_unique<Profile>();
 }

@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
-#include "profile/heap_v2.h"
+#include "profile/read_profile.h"
 
 namespace leakshim {
 namespace {
@@ -81,8 +81,8 @@ TEST_F(SeriesReaderTest, CodeCompiledAtRunTimeIsNamedByThePerfMapBesideTheDumps)
 TEST_F(SeriesReaderTest, JemallocsDumpsAreASeriesByNameAndTime) {
   SeriesBuilder builder(&frames_);
   for (int i = 0; i < 12; ++i) {
-    const auto profile = ParseHeapV2(absl::StrCat("jeprof.9.", i, ".i", i, ".heap"),
-                                     absl::StrCat("heap_v2/0\n@ 0x10\n  t*: ", i + 1, ": 10 [0: 0]\n"), {});
+    const auto profile = ParseProfile(absl::StrCat("jeprof.9.", i, ".i", i, ".heap"),
+                                      absl::StrCat("heap_v2/0\n@ 0x10\n  t*: ", i + 1, ": 10 [0: 0]\n"), {});
     ASSERT_TRUE(profile.ok());
     builder.Add(**profile, 5000 + 60 * i);
   }
