@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -47,16 +49,38 @@ absl::string_view BaseName(absl::string_view path) {
   return path.substr(path.rfind('/') + 1);
 }
 
-// The interpreter of a `#!` line; empty where there is none.
-std::string ScriptInterpreter(const std::string& path) {
+// What a `#!` line says: the interpreter, and what it is given before the script's name. Both empty where there is
+// none.
+struct ScriptLine {
+  std::string interpreter, arguments;
+};
+
+ScriptLine ReadScriptLine(const std::string& path) {
   char start[kMaxScriptLine];
   std::ifstream file(path, std::ios::binary);
   file.read(start, sizeof start);
   absl::string_view line(start, static_cast<size_t>(file.gcount()));
-  if (!absl::ConsumePrefix(&line, "#!")) return "";
-  line = line.substr(0, line.find('\n'));
-  line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-  return std::string(line.substr(0, line.find_first_of(" \t\r")));
+  if (!absl::ConsumePrefix(&line, "#!")) return {};
+  line = absl::StripAsciiWhitespace(line.substr(0, line.find('\n')));
+  const size_t blank = std::min(line.find_first_of(" \t\r"), line.size());
+  return {std::string(line.substr(0, blank)), std::string(absl::StripAsciiWhitespace(line.substr(blank)))};
+}
+
+// The program that `env ARGUMENTS` becomes; empty where it does not say. `drops_environment`: also LD_PRELOAD.
+std::string ProgramOfEnv(absl::string_view arguments, bool* drops_environment) {
+  bool is_value = false;
+  for (absl::string_view word : absl::StrSplit(arguments, absl::ByAnyChar(" \t"), absl::SkipEmpty())) {
+    if (is_value) {
+      is_value = false;
+    } else if (word == "-u" || word == "-C" || word == "--unset" || word == "--chdir") {
+      is_value = true;
+    } else if (word == "-i" || word == "-" || word == "--ignore-environment") {
+      *drops_environment = true;
+    } else if (word[0] != '-' && !absl::StrContains(word, '=')) {
+      return std::string(word);
+    }
+  }
+  return "";
 }
 
 bool HasFileCapabilities(const std::string& path) {
@@ -125,19 +149,45 @@ absl::StatusOr<std::string> FindCommand(const std::string& name, absl::string_vi
   return absl::NotFoundError(absl::StrCat(name, ": command not found"));
 }
 
-absl::Status CheckPreloadable(const std::string& path) {
-  std::string file = path;
+absl::StatusOr<std::vector<std::string>> FollowScripts(const std::string& path, absl::string_view search_path) {
+  std::vector<std::string> files = {path};
   for (int i = 0; i < kMaxInterpreters; i++) {
+    const std::string file = files.back();
     absl::StatusOr<ElfHeader> elf = ReadElfHeader(file);
-    if (elf.ok()) return CheckElf(file, *elf);
-    if (!absl::IsInvalidArgument(elf.status())) return absl::OkStatus();
-    std::string interpreter = ScriptInterpreter(file);
+    if (elf.ok() || !absl::IsInvalidArgument(elf.status())) return files;
+    ScriptLine line = ReadScriptLine(file);
     // A file of neither kind goes to the shell, as execvp(3) does.
-    if (interpreter.empty()) interpreter = "/bin/sh";
-    if (access(interpreter.c_str(), F_OK) != 0) {
-      return absl::NotFoundError(absl::StrCat(file, " needs the interpreter ", interpreter, ", which does not exist"));
+    if (line.interpreter.empty()) line.interpreter = "/bin/sh";
+    if (access(line.interpreter.c_str(), F_OK) != 0) {
+      return absl::NotFoundError(
+          absl::StrCat(file, " needs the interpreter ", line.interpreter, ", which does not exist"));
     }
-    file = interpreter;
+    files.push_back(line.interpreter);
+    if (BaseName(line.interpreter) != "env") continue;
+    bool drops_environment = false;
+    const std::string program = ProgramOfEnv(line.arguments, &drops_environment);
+    if (drops_environment) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          file, " clears the environment (", line.interpreter, " ", line.arguments,
+          "), and LD_PRELOAD with it. Set LD_PRELOAD and LEAKSHIM_CONF behind that, where it starts its program"));
+    }
+    absl::StatusOr<std::string> found = FindCommand(program, search_path);
+    // env itself will say so.
+    if (!found.ok()) return files;
+    files.push_back(*found);
+  }
+  return files;
+}
+
+absl::Status CheckPreloadable(const std::string& path) {
+  const char* search_path = std::getenv("PATH");
+  absl::StatusOr<std::vector<std::string>> files = FollowScripts(path, search_path == nullptr ? "" : search_path);
+  if (!files.ok()) return files.status();
+  for (const std::string& file : *files) {
+    absl::StatusOr<ElfHeader> elf = ReadElfHeader(file);
+    if (!elf.ok()) continue;
+    absl::Status status = CheckElf(file, *elf);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }

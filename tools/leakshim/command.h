@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,9 +18,14 @@ namespace leakshim {
 // executed (126).
 absl::StatusOr<std::string> FindCommand(const std::string& name, absl::string_view search_path);
 
-// OK where ld.so will load a preloaded library of this architecture into `path`, or into the interpreter that its `#!`
-// line names. A file that cannot be read is believed. Errors: kFailedPrecondition, which says why not and what to do;
-// kNotFound where the interpreter is missing.
+// `path`, then the interpreter that its `#!` line names, and so on up to a program; behind env(1) the program that it
+// is told to become. A file that cannot be read ends the list. Errors: kNotFound where one of them is missing;
+// kFailedPrecondition where one clears the environment.
+absl::StatusOr<std::vector<std::string>> FollowScripts(const std::string& path, absl::string_view search_path);
+
+// OK where ld.so will load a preloaded library of this architecture into `path`, or into what
+// FollowScripts() leads to. A file that cannot be read is believed. Errors: kFailedPrecondition, which says why not and
+// what to do; kNotFound where the interpreter is missing.
 absl::Status CheckPreloadable(const std::string& path);
 
 // Who executes, as far as the kernel asks before it makes a process privileged.

@@ -1,22 +1,12 @@
 #include "leakshim/control.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <memory>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -26,12 +16,12 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "control_page.h"
+#include "leakshim/control_pages.h"
+#include "leakshim/quantities.h"
 #include "leakshim/run.h"
 
 namespace leakshim {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr char kHelp[] = R"(usage: leakshim status [PID]
        leakshim dump PID [--wait=SECONDS] [--deep]
@@ -53,73 +43,6 @@ uint64_t Now() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
-}
-
-// A page mapped into this process.
-struct Page {
-  std::string path;
-  int pid = 0;
-  bool alive = false;
-  std::shared_ptr<ControlPage> page;
-  ControlPage* operator->() const { return page.get(); }
-};
-
-// A text that ends and does nothing to a terminal, whatever somebody wrote there.
-void Clean(char* text, size_t bytes) {
-  text[bytes - 1] = 0;
-  for (; *text != 0; ++text) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(*text))) *text = '?';
-  }
-}
-
-// Opens a page. Null: it is none, or not to be trusted: a link, somebody else's, of another size.
-Page OpenPage(const std::string& path, unsigned owner) {
-  Page opened;
-  opened.path = path;
-  const int fd = open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return opened;
-  struct stat status {};
-  if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == owner &&
-      status.st_size == static_cast<off_t>(kControlPageBytes)) {
-    void* at = mmap(nullptr, kControlPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at != MAP_FAILED) {
-      opened.page.reset(static_cast<ControlPage*>(at), [](ControlPage* page) { munmap(page, kControlPageBytes); });
-    }
-  }
-  close(fd);
-  if (opened.page == nullptr) return opened;
-  if (memcmp(opened->magic, kControlPageMagic, sizeof(kControlPageMagic)) != 0) {
-    opened.page.reset();
-    return opened;
-  }
-  for (auto [text, bytes] : {std::pair{opened->version, sizeof(opened->version)},
-                             {opened->executable, sizeof(opened->executable)},
-                             {opened->prefix, sizeof(opened->prefix)},
-                             {opened->path, sizeof(opened->path)}}) {
-    Clean(text, bytes);
-  }
-  opened.pid = opened->pid;
-  opened.alive = opened.pid > 0 && StartTicks(opened.pid) == opened->start_ticks && opened->start_ticks != 0;
-  return opened;
-}
-
-// All pages that can be opened, ordered by pid.
-std::vector<Page> Pages() {
-  std::vector<Page> pages;
-  for (const std::string& directory : PageDirectories(geteuid(), getenv("TMPDIR"))) {
-    struct stat status {};
-    // A directory that others may write to could hold anything.
-    if (lstat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode) || (status.st_mode & 0022) != 0) continue;
-    if (status.st_uid != geteuid() && geteuid() != 0) continue;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(directory, error)) {
-      if (!absl::EndsWith(entry.path().filename().string(), kControlPageSuffix)) continue;
-      Page page = OpenPage(entry.path(), status.st_uid);
-      if (page.page != nullptr) pages.push_back(std::move(page));
-    }
-  }
-  std::sort(pages.begin(), pages.end(), [](const Page& a, const Page& b) { return a.pid < b.pid; });
-  return pages;
 }
 
 // The living process `pid`. Null after a line on stderr.
@@ -147,15 +70,6 @@ Page FindProcess(const char* text) {
   return {};
 }
 
-std::string Size(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "K", "M", "G", "T"};
-  double value = static_cast<double>(bytes);
-  int unit = 0;
-  for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
-  return unit == 0 || value >= 100 ? absl::StrFormat("%.0f%s", value, kUnits[unit])
-                                   : absl::StrFormat("%.1f%s", value, kUnits[unit]);
-}
-
 std::string Time(uint64_t ns) {
   const uint64_t seconds = ns / 1'000'000'000u;
   if (seconds < 120) return absl::StrCat(seconds, " s");
@@ -170,7 +84,7 @@ std::string Growth(const ControlPage& page) {
       (static_cast<double>(page.live_bytes.load()) - static_cast<double>(page.earlier_live_bytes.load())) /
       (static_cast<double>(now - then) / 60e9);
   return absl::StrCat(per_minute < 0 ? "-" : "+",
-                      Size(static_cast<uint64_t>(per_minute < 0 ? -per_minute : per_minute)));
+                      FormatBytes(static_cast<uint64_t>(per_minute < 0 ? -per_minute : per_minute)));
 }
 
 std::string State(const Page& page) {
@@ -184,7 +98,7 @@ void PrintRow(const Page& page) {
   const uint64_t now = page.alive ? Now() : updated;
   const uint64_t next = page->next_dump_ns.load();
   absl::PrintF("%7d  %-8s %9s %9s %9s %8d %6d  %-10s %s\n", page.pid, State(page), Time(now - page->began_ns),
-               absl::StrCat("~", Size(page->live_bytes.load())), Growth(*page.page), page->samples.load(),
+               absl::StrCat("~", FormatBytes(page->live_bytes.load())), Growth(*page.page), page->samples.load(),
                page->dumps_written.load(),
                next == ~uint64_t{0} || next <= now ? "-" : absl::StrCat("in ", Time(next - now)), page->executable);
 }
@@ -202,9 +116,9 @@ void PrintAll(const Page& page) {
     absl::PrintF("  counters         as of %s ago\n", Time(now - updated));
   }
   absl::PrintF("  sampling         one in %s, %d samples of %s allocated\n",
-               Size(uint64_t{1} << (page->lg_sample.load() & 63)), page->samples.load(),
-               Size(page->allocated_bytes.load()));
-  absl::PrintF("  live             about %s in %d samples, %s a minute\n", Size(page->live_bytes.load()),
+               FormatBytes(uint64_t{1} << (page->lg_sample.load() & 63)), page->samples.load(),
+               FormatBytes(page->allocated_bytes.load()));
+  absl::PrintF("  live             about %s in %d samples, %s a minute\n", FormatBytes(page->live_bytes.load()),
                page->live_samples.load(), Growth(*page.page));
   const uint64_t next = page->next_dump_ns.load();
   absl::PrintF("  dumps            %d written, %d failed%s\n", page->dumps_written.load(), page->dumps_failed.load(),
@@ -213,7 +127,7 @@ void PrintAll(const Page& page) {
                                                      : absl::StrCat("; next in ", Time(next - now)));
   if (page->path[0] != 0) absl::PrintF("  latest dump      %s\n", page->path);
   absl::PrintF("  cost             %s of memory, %.1f ms for dumps, %d samples lost\n",
-               Size(page->own_memory_bytes.load()), static_cast<double>(page->dump_cpu_ns.load()) / 1e6,
+               FormatBytes(page->own_memory_bytes.load()), static_cast<double>(page->dump_cpu_ns.load()) / 1e6,
                page->dropped.load());
 }
 
@@ -238,7 +152,7 @@ int Ask(const Page& page, ControlRequest kind, uint64_t argument, double wait_s)
           stderr,
           "leakshim: process %d has not answered in %g s: it answers with its next sample, that is after about %s "
           "of allocations; --wait=SECONDS waits longer\n",
-          page.pid, wait_s, Size(uint64_t{1} << (page->lg_sample.load() & 63)));
+          page.pid, wait_s, FormatBytes(uint64_t{1} << (page->lg_sample.load() & 63)));
       return kExitNoAnswer;
     }
     if (!told && Now() - started > 1'000'000'000u && isatty(STDERR_FILENO) != 0) {
@@ -290,42 +204,6 @@ bool ParseInterval(absl::string_view text, uint64_t* ns) {
 
 }  // namespace
 
-unsigned long long StartTicks(int pid) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return 0;
-  std::vector<absl::string_view> fields = absl::StrSplit(absl::string_view(text).substr(name_end + 2), ' ');
-  uint64_t ticks = 0;
-  // Field 22 of proc(5); the third is the first behind the name.
-  return fields.size() > 19 && absl::SimpleAtoi(fields[19], &ticks) ? ticks : 0;
-}
-
-std::vector<std::string> PageDirectories(unsigned uid, const char* temporary) {
-  std::vector<std::string> directories;
-  auto add = [&](std::string directory) {
-    if (std::find(directories.begin(), directories.end(), directory) == directories.end()) {
-      directories.push_back(std::move(directory));
-    }
-  };
-  std::vector<std::string> bases = {"/tmp"};
-  if (temporary != nullptr && temporary[0] == '/') bases.insert(bases.begin(), temporary);
-  add(absl::StrCat("/run/user/", uid, "/leakshim"));
-  for (const std::string& base : bases) add(absl::StrCat(base, "/leakshim-", uid));
-  if (uid != 0) return directories;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator("/run/user", error)) add(entry.path().string() + "/leakshim");
-  for (const std::string& base : bases) {
-    for (const auto& entry : fs::directory_iterator(base, error)) {
-      const std::string name = entry.path().filename().string();
-      absl::string_view owner = name;
-      uint32_t number = 0;
-      if (absl::ConsumePrefix(&owner, "leakshim-") && absl::SimpleAtoi(owner, &number)) add(entry.path().string());
-    }
-  }
-  return directories;
-}
-
 int Status(absl::Span<char* const> arguments) {
   if (WantsHelp(arguments)) return 0;
   if (arguments.size() > 1) return Usage("status takes one process id at most");
@@ -374,7 +252,7 @@ int DumpNow(absl::Span<char* const> arguments) {
   Page page = FindProcess(pid);
   if (page.page == nullptr) return kExitNoProcess;
   if (const int status = Ask(page, ControlRequest::kDump, depth, wait_s)) return status;
-  Clean(page->path, sizeof(page->path));
+  CleanText(page->path, sizeof(page->path));
   std::puts(page->path);
   return 0;
 }

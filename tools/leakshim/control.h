@@ -2,9 +2,6 @@
 // (libleakshim/control_page.h).
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "absl/types/span.h"
 
 namespace leakshim {
@@ -16,11 +13,5 @@ inline constexpr int kExitNoAnswer = 3;   // it did not answer in time
 int Status(absl::Span<char* const> arguments);
 int DumpNow(absl::Span<char* const> arguments);
 int Set(absl::Span<char* const> arguments);
-
-// Directories that hold pages: of `uid`, and of everybody for root.
-std::vector<std::string> PageDirectories(unsigned uid, const char* temporary);
-
-// A process's start in clock ticks since boot, as /proc/PID/stat has it; 0: no such process.
-unsigned long long StartTicks(int pid);
 
 }  // namespace leakshim

@@ -4,6 +4,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "leakshim/check.h"
 #include "leakshim/control.h"
 #include "leakshim/run.h"
 
@@ -13,6 +14,7 @@ constexpr char kHelp[] = R"(usage: leakshim run [OPTION...] [--] COMMAND [ARGUME
        leakshim status [PID]
        leakshim dump PID [--wait=SECONDS]
        leakshim set PID KEY:VALUE
+       leakshim check PID|PROGRAM
        leakshim --version
 
 Finds native memory leaks in unmodified programs. `leakshim run` starts a program
@@ -23,6 +25,7 @@ that then writes heap profiles; `leakprof` reads them.
 
   leakshim status
   leakshim dump 4711
+  leakshim check 4711
 
 `leakshim run --help` and `leakshim status --help` list the options; see also leakshim(1).
 )";
@@ -35,6 +38,7 @@ int main(int argc, char** argv) {
   if (command == "status") return leakshim::Status(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
   if (command == "dump") return leakshim::DumpNow(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
   if (command == "set") return leakshim::Set(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
+  if (command == "check") return leakshim::Check(absl::MakeConstSpan(argv, static_cast<size_t>(argc)).subspan(2));
   if (command == "--help" || command == "-h") {
     std::fputs(kHelp, stdout);
     return 0;

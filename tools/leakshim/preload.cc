@@ -1,5 +1,6 @@
 #include "leakshim/preload.h"
 
+#include <limits.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -61,6 +62,14 @@ std::string PreloadList(absl::string_view library, absl::string_view allocator, 
     list.push_back(entry);
   }
   return absl::StrJoin(list, ":");
+}
+
+std::string ProgramDirectory() {
+  char path[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  absl::string_view program(path, length > 0 ? static_cast<size_t>(length) : 0);
+  size_t slash = program.rfind('/');
+  return std::string(program.substr(0, slash == absl::string_view::npos ? 0 : slash));
 }
 
 absl::StatusOr<std::string> FindLibrary(absl::string_view program_directory, absl::string_view override_path) {

@@ -12,6 +12,9 @@ namespace leakshim {
 // libleakshim.so and a second mention of the allocator are dropped from `existing`: two profilers would each count.
 std::string PreloadList(absl::string_view library, absl::string_view allocator, absl::string_view existing);
 
+// Where the running program lies.
+std::string ProgramDirectory();
+
 // libleakshim.so as an absolute path: `override_path` where not empty, else beside the program (build tree), in ../lib
 // or in the multiarch directory below it (installed). Errors: kNotFound with the places; kInvalidArgument where the
 // path has a blank or a colon, at which ld.so would cut it in two.

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace leakshim {
 namespace {
@@ -85,6 +86,15 @@ std::string FormatSeconds(uint64_t seconds) {
   if (seconds >= 3600 && seconds % 3600 == 0) return absl::StrCat(seconds / 3600, " h");
   if (seconds >= 60 && seconds % 60 == 0) return absl::StrCat(seconds / 60, " min");
   return absl::StrCat(seconds, " s");
+}
+
+std::string FormatBytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "K", "M", "G", "T"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
+  return unit == 0 || value >= 100 ? absl::StrFormat("%.0f%s", value, kUnits[unit])
+                                   : absl::StrFormat("%.1f%s", value, kUnits[unit]);
 }
 
 }  // namespace leakshim

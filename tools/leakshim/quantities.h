@@ -20,4 +20,7 @@ absl::StatusOr<uint64_t> ParseDuration(absl::string_view text);
 // `30 s`, `5 min`, `2 h`: the largest unit that divides it.
 std::string FormatSeconds(uint64_t seconds);
 
+// `512B`, `1.5K`, `123M`: three digits in binary multiples.
+std::string FormatBytes(uint64_t bytes);
+
 }  // namespace leakshim

@@ -1,6 +1,5 @@
 #include "leakshim/run.h"
 
-#include <limits.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -102,14 +101,6 @@ int ExitStatus(const absl::Status& status) {
   if (absl::IsNotFound(status)) return kExitNotFound;
   if (absl::IsPermissionDenied(status)) return kExitCannotExecute;
   return kExitUsage;
-}
-
-std::string ProgramDirectory() {
-  char path[PATH_MAX];
-  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-  absl::string_view program(path, length > 0 ? static_cast<size_t>(length) : 0);
-  size_t slash = program.rfind('/');
-  return std::string(program.substr(0, slash == absl::string_view::npos ? 0 : slash));
 }
 
 // The environment's options under those of the command line, with an absolute prefix.

@@ -76,6 +76,15 @@ TEST_F(CommandTest, ScriptOfAScriptIsFollowedAndALoopEnds) {
   EXPECT_TRUE(CheckPreloadable(loop).ok());
 }
 
+TEST_F(CommandTest, EnvIsFollowedToItsProgram) {
+  std::string program = Write("static", ElfBytes().Build(), 0755);
+  EXPECT_THAT(Reason("#!/usr/bin/env -S -u FOO A=1 " + program + " -x\n"),
+              HasSubstr(program + " is statically linked"));
+  EXPECT_EQ(Reason("#!/usr/bin/env no-such-program\n"), "") << "env says so itself";
+  EXPECT_EQ(Reason("#!/usr/bin/env\n"), "");
+  EXPECT_THAT(Reason("#!/usr/bin/env -S -i sh\n"), HasSubstr("clears the environment"));
+}
+
 struct stat FileOf(uid_t uid, gid_t gid, mode_t mode) {
   struct stat file = {};
   file.st_uid = uid;

@@ -55,5 +55,13 @@ TEST(FormatSecondsTest, TakesTheLargestUnitThatDivides) {
   EXPECT_EQ(FormatSeconds(7200), "2 h");
 }
 
+TEST(FormatBytesTest, ThreeDigits) {
+  EXPECT_EQ(FormatBytes(0), "0B");
+  EXPECT_EQ(FormatBytes(1023), "1023B");
+  EXPECT_EQ(FormatBytes(1536), "1.5K");
+  EXPECT_EQ(FormatBytes(uint64_t{200} << 20), "200M");
+  EXPECT_EQ(FormatBytes(uint64_t{3} << 50), "3072T");
+}
+
 }  // namespace
 }  // namespace leakshim

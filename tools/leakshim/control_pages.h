@@ -1,0 +1,37 @@
+// The control pages (libleakshim/control_page.h) that can be found and trusted.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control_page.h"
+
+namespace leakshim {
+
+// A page mapped into this process; `page` is null where there is none.
+struct Page {
+  std::string path;
+  int pid = 0;
+  bool alive = false;
+  std::shared_ptr<ControlPage> page;
+  ControlPage* operator->() const { return page.get(); }
+};
+
+// All pages that can be opened, ordered by pid: of this user, and of everybody for root.
+std::vector<Page> Pages();
+
+// The page of the living process `pid`, or none.
+Page PageOf(int pid);
+
+// Directories that hold pages: of `uid`, and of everybody for root.
+std::vector<std::string> PageDirectories(unsigned uid, const char* temporary);
+
+// A process's start in clock ticks since boot, as /proc/PID/stat has it; 0: no such process.
+unsigned long long StartTicks(int pid);
+
+// Makes a text of a page end and do nothing to a terminal, whatever somebody wrote there.
+void CleanText(char* text, size_t bytes);
+
+}  // namespace leakshim
