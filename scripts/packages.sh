@@ -11,7 +11,8 @@ build_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )
 test_packages=(
-  binutils file gdb python3 strace valgrind
+  binutils file gdb python3 strace valgrind xz-utils
+  debuginfod       # serves debug information
   eatmydata fakeroot faketime  # other preloads, beside us
   glibc-source stress-ng       # suites of others
   golang-go google-perftools   # go tool pprof, google-pprof

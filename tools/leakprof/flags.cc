@@ -106,8 +106,11 @@ constexpr FlagSpec kFlags[] = {
     {"top", kOurs, Group::kOther, &Flags::top, "N", "only the first N rows"},
     {"show_bytes", kJeprof, Group::kOther, &Flags::show_bytes, nullptr, "bytes instead of MB"},
     {"errors", kOurs, Group::kOther, &Flags::errors, nullptr, "--text: the sampling error of each row"},
-    {"lib_prefix", kJeprof, Group::kOther, &Flags::lib_prefixes, "DIR,DIR",
-     "look for binaries under these folders first"},
+    {"lib_prefix", kJeprof, Group::kOther, &Flags::sysroots, "DIR,DIR", ""},
+    {"sysroot", kOurs, Group::kOther, &Flags::sysroots, "DIR,DIR",
+     "look for binaries and debug files under these folders first"},
+    {"debuginfod", kOurs, Group::kOther, &Flags::debuginfod, nullptr, "ask the servers of DEBUGINFOD_URLS (default)"},
+    {"debuginfod_limit", kOurs, Group::kOther, &Flags::debuginfod_limit, "S", "seconds for a file of a server (60)"},
     {"tools", kJeprof, Group::kOther, &Flags::tools, "PREFIX,TOOL:PATH", "where objdump is, if not in PATH"},
     {"jeprof-compat", kOurs, Group::kOther, &Flags::jeprof_compat, nullptr,
      "do as jeprof does where leakprof knows better"},
@@ -180,7 +183,7 @@ absl::Status Apply(const FlagSpec& flag, bool on, const std::string& value, Flag
   if (const auto* field = std::get_if<int64_t Flags::*>(&flag.target)) flags->** field = number;
   if (const auto* field = std::get_if<std::string Flags::*>(&flag.target)) flags->** field = value;
   if (const auto* field = std::get_if<std::vector<std::string> Flags::*>(&flag.target)) {
-    flags->** field = absl::StrSplit(value, ',', absl::SkipEmpty());
+    for (absl::string_view item : absl::StrSplit(value, ',', absl::SkipEmpty())) (flags->**field).emplace_back(item);
   }
   const auto* no_meaning = std::get_if<NoMeaning>(&flag.target);
   if (no_meaning != nullptr && no_meaning->why != nullptr && on) {
@@ -197,6 +200,9 @@ absl::Status Check(const FlagSpec* mode, const Flags& flags) {
   }
   if (flags.node_count < 0 || flags.max_degree < 0) {
     return absl::InvalidArgumentError("--nodecount and --maxdegree are not below nothing");
+  }
+  if (flags.debuginfod_limit <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--debuginfod_limit=", flags.debuginfod_limit, ": no time at all"));
   }
   if (flags.top < 0) return absl::InvalidArgumentError(absl::StrCat("--top=", flags.top, ": less than nothing"));
   if (!flags.per.empty() && flags.per != "hour" && flags.per != "GB") {

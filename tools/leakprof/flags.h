@@ -32,11 +32,13 @@ struct Flags {
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;
-  std::string plumbing;  // a file of rules; "none": no frame is hidden; "": the built-in list
-  std::string thread;    // "": all together; "*": each; else a number
-  std::string output;    // the file that the report goes to; "": standard output
-  std::vector<std::string> lib_prefixes;
-  std::string tools;  // where objdump is, as jeprof's --tools has it; "": JEPROF_TOOLS, then PATH
+  std::string plumbing;               // a file of rules; "none": no frame is hidden; "": the built-in list
+  std::string thread;                 // "": all together; "*": each; else a number
+  std::string output;                 // the file that the report goes to; "": standard output
+  std::vector<std::string> sysroots;  // --lib_prefix is jeprof's name for them
+  bool debuginfod = true;
+  int64_t debuginfod_limit = 60;  // seconds for one file
+  std::string tools;              // where objdump is, as jeprof's --tools has it; "": JEPROF_TOOLS, then PATH
   int64_t top = 0;
   int64_t node_count = 80, max_degree = 8, scale = 0;  // of a call graph, as the next line
   double node_fraction = 0.005, edge_fraction = 0.001;

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "leakprof/debug_files_from.h"
 #include "leakprof/flags.h"
 #include "leakprof/graph_command.h"
 #include "leakprof/series_commands.h"
@@ -316,7 +317,7 @@ int Run(const std::vector<std::string>& arguments) {
     return kBadUsage;
   }
 
-  ElfSymbolizer symbolizer({.files = {.sysroots = flags.lib_prefixes},
+  ElfSymbolizer symbolizer({.files = DebugFilesFrom(flags),
                             .program = program,
                             .program_path = std::string(profiles.front()->Fact("about.executable")),
                             .with_lines = flags.mode == Mode::kProto || flags.granularity != "functions" ||

@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "leakprof/debug_files_from.h"
 #include "leakprof/series_reader.h"
 #include "leakprof/talk.h"
 #include "output/diff.h"
@@ -76,7 +77,7 @@ size_t Width() {
 
 ElfSymbolizer::Options SymbolizerOptions(const Flags& flags, const std::string& program,
                                          const std::vector<std::string>& files) {
-  return {.files = {.sysroots = flags.lib_prefixes},
+  return {.files = DebugFilesFrom(flags),
           .program = program,
           .program_path = program.empty() ? "" : ProgramPath(files),
           .with_lines = true,

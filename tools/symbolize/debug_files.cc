@@ -87,7 +87,8 @@ std::string DebugFiles::Fetch(const std::string& build_id, const std::string& wh
   if (file >= 0) close(file);
   const std::string found = file >= 0 && path != nullptr ? path : "";
   free(path);
-  if (file >= 0 || file == -ENOENT) return found;
+  // A download that we ended looks like one that found nothing.
+  if (file >= 0 || (file == -ENOENT && !download.late)) return found;
   given_up_ = true;
   warnings_.push_back(download.late
                           ? absl::StrCat("debuginfod: nothing for ", what, " within ", options_.limit.count(),

@@ -1,0 +1,173 @@
+"""Names and lines wherever they lie: in the binary, in debug files here or below a sysroot, with a server, or nowhere."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "preload"))
+import harness  # noqa: E402
+
+
+def tool(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+class Profiled:
+    """A program of its own folder, a dump of it, and what strip takes off."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="leakshim-test-")
+        self.binary = os.path.join(self.folder, "names")
+        shutil.copy(harness.program("names"), self.binary)
+        run = harness.run([self.binary], conf="lg_prof_sample:0")
+        assert run.status == 0 and len(run.dumps) == 1, run
+        self.dump = run.dumps[0]
+        self.whole = os.path.join(self.folder, "names.whole")
+        self.debug = os.path.join(self.folder, "kept.debug")
+        shutil.copy(self.binary, self.whole)
+        tool("objcopy", "--only-keep-debug", self.whole, self.debug)
+        self.build_id = re.search(r"Build ID: ([0-9a-f]+)", tool("readelf", "-n", self.whole)).group(1)
+
+    def strip(self):
+        tool("strip", "--strip-all", self.binary)
+
+    def place_of_build_id(self, root, ending):
+        path = os.path.join(root, "usr/lib/debug/.build-id", self.build_id[:2], self.build_id[2:] + ending)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    def report(self, *flags, **env):
+        """Rows of the report, and what was said; nobody is asked but whom `env` names."""
+        full = {**os.environ, "DEBUGINFOD_URLS": "", **env}
+        run = subprocess.run([harness.LEAKPROF, "--text", *flags, self.dump], capture_output=True, text=True, timeout=60, env=full)
+        assert run.returncode == 0, run
+        return run.stdout, run.stderr
+
+    def whole_report(self, *flags, **env):
+        out, err = self.report("--lines", *flags, **env)
+        assert re.search(r"allocate_inlined \(inline\) .*names\.c:8$", out, re.M), (out, err)
+        assert re.search(r"hold_blocks .*names\.c:14$", out, re.M) and err == "", (out, err)
+
+
+def the_binary_names_what_its_debug_information_has():
+    Profiled().whole_report()
+
+
+def without_symbols_it_is_the_file_and_the_offset():
+    profiled = Profiled()
+    profiled.strip()
+    out, err = profiled.report("--lines")
+    assert "hold_blocks" not in out and re.search(r"names\+0x[0-9a-f]+$", out, re.M) and err == "", (out, err)
+
+
+def a_debug_file_is_found_by_its_link_and_below_a_sysroot():
+    profiled = Profiled()
+    profiled.strip()
+    tool("objcopy", f"--add-gnu-debuglink={profiled.debug}", profiled.binary)
+    profiled.whole_report()
+    os.remove(profiled.debug)
+    assert "hold_blocks" not in profiled.report("--lines")[0]
+    root = os.path.join(profiled.folder, "root")
+    tool("objcopy", "--only-keep-debug", profiled.whole, profiled.place_of_build_id(root, ".debug"))
+    profiled.whole_report(f"--sysroot={root}")
+    profiled.whole_report(f"--sysroot=/nowhere,{root}")
+    # Also where the binary is gone, and a debug file of another build is of no use.
+    os.remove(profiled.binary)
+    profiled.whole_report("--sysroot=/nowhere", f"--lib_prefix={root}")
+    shutil.copy(harness.program("sizes"), profiled.place_of_build_id(root, ".debug"))
+    assert "hold_blocks" not in profiled.report("--lines", f"--sysroot={root}")[0]
+
+
+def a_binary_kept_below_a_sysroot_stands_for_one_that_is_gone():
+    profiled = Profiled()
+    root = os.path.join(profiled.folder, "root")
+    kept = root + profiled.binary
+    os.makedirs(os.path.dirname(kept))
+    os.rename(profiled.binary, kept)
+    profiled.whole_report(f"--sysroot={root}")
+    os.rename(kept, profiled.place_of_build_id(root, ""))
+    profiled.whole_report(f"--sysroot={root}")
+
+
+def symbols_in_gnu_debugdata_give_the_names():
+    profiled = Profiled()
+    symbols = os.path.join(profiled.folder, "mini")
+    keep = os.path.join(profiled.folder, "keep")
+    with open(keep, "w") as file:
+        file.write("hold_blocks\n")
+    tool("objcopy", "-S", "--remove-section=.gdb_index", "--remove-section=.comment", f"--keep-symbols={keep}", profiled.debug, symbols)
+    tool("xz", symbols)
+    profiled.strip()
+    tool("objcopy", f"--add-section=.gnu_debugdata={symbols}.xz", profiled.binary)
+    out, err = profiled.report()
+    assert re.search(r" hold_blocks$", out, re.M) and err == "", (out, err)
+    # A damaged one is none.
+    with open(symbols + ".xz", "r+b") as file:
+        file.truncate(os.path.getsize(symbols + ".xz") // 2)
+    tool("objcopy", f"--update-section=.gnu_debugdata={symbols}.xz", profiled.binary)
+    out, err = profiled.report()
+    assert "hold_blocks" not in out and "names+0x" in out, (out, err)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def a_debuginfod_server_is_asked_for_what_is_missing():
+    profiled = Profiled()
+    served = os.path.join(profiled.folder, "served")
+    os.mkdir(served)
+    shutil.copy(profiled.debug, served)
+    profiled.strip()
+    os.remove(profiled.whole)
+    os.remove(profiled.debug)
+    port = free_port()
+    env = {"DEBUGINFOD_URLS": f"http://127.0.0.1:{port}", "DEBUGINFOD_CACHE_PATH": os.path.join(profiled.folder, "cache")}
+    log = open(os.path.join(profiled.folder, "log"), "w")
+    server = subprocess.Popen(["debuginfod", "-v", "-p", str(port), "-d", ":memory:", "-F", served], stdout=log, stderr=log,
+                              env={**os.environ, "DEBUGINFOD_URLS": ""})
+    try:
+        for _ in range(300):
+            with open(log.name) as said:
+                if re.search(r"recorded buildid|scanned.*kept\.debug|fts traversed", said.read()):
+                    break
+            time.sleep(0.1)
+        time.sleep(1)  # what it recorded is to be seen
+        out, _ = profiled.report("--lines", "--no-debuginfod", **env)
+        assert "hold_blocks" not in out, out
+        profiled.whole_report(**env)
+        assert "hold_blocks" in profiled.report(**env)[0]
+    finally:
+        server.kill()
+        server.wait()
+    profiled.whole_report(**env)  # from the cache: the server is gone
+
+
+def a_server_that_says_nothing_costs_no_more_than_its_limit():
+    profiled = Profiled()
+    profiled.strip()
+    os.remove(profiled.whole)
+    os.remove(profiled.debug)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        env = {"DEBUGINFOD_URLS": f"http://127.0.0.1:{silent.getsockname()[1]}",
+               "DEBUGINFOD_CACHE_PATH": os.path.join(profiled.folder, "cache")}
+        started = time.monotonic()
+        out, err = profiled.report("--lines", "--debuginfod_limit=1", **env)
+        assert time.monotonic() - started < 15, "it waited on"
+    assert re.fullmatch(r"leakprof: debuginfod: nothing for \S+ within 1 s; no server is asked again .*\n", err), err
+    assert "names+0x" in out, out
+
+
+if __name__ == "__main__":
+    harness.main({name: test for name, test in list(globals().items())
+                  if callable(test) and getattr(test, "__module__", "") == "__main__"
+                  and name not in ("tool", "free_port", "Profiled")})
