@@ -80,18 +80,21 @@ DEEP = {"malloc_system", "malloc_mapped", "malloc_used", "malloc_free", "malloc_
         "pss", "lazy_free"}
 
 
-def memory_of(path):
+def memory_of(asked):
+    """Of the dump whose path `leakshim dump` printed, or of a file."""
+    path = asked if isinstance(asked, str) else asked.stdout.strip()
+    assert path, asked
     with open(path) as file:
         return {key: int(value) for key, value in re.findall(r"^# memory\.(\w+) (\d+)$", file.read(), re.M)}
 
 
 def a_deep_dump_asks_malloc_and_no_other_does():
     # One thread: malloc is asked by it. Several: by the dump task, which may wait for malloc's locks.
-    for command in (["holes", "20000", "1", "4"], ["holes", "20000", "3", "4"]):
+    for command in (["holes", "20000", "1", "60"], ["holes", "20000", "3", "60"]):
         running = Running([harness.program(command[0]), *command[1:]], "lg_prof_sample:12,prof_time_interval:1s")
         running.wait_for_page()
         time.sleep(0.3)
-        shallow, deep, after = (memory_of(running.cli("dump", running.pid, *more).stdout.strip()) for more in ([], ["--deep"], []))
+        shallow, deep, after = (memory_of(running.cli("dump", running.pid, *more)) for more in ([], ["--deep"], []))
         assert not DEEP & shallow.keys() and not DEEP & after.keys(), (shallow, after)
         assert DEEP <= deep.keys(), deep
         # 20 000 holes of 2 KiB between blocks of as much; one of each pair was freed.
@@ -99,16 +102,21 @@ def a_deep_dump_asks_malloc_and_no_other_does():
         assert deep["malloc_used"] > 20_000 * 2_000 and deep["malloc_free"] + deep["malloc_used"] == deep["malloc_system"], deep
         assert 80_000_000 < deep["private_dirty"] <= deep["rss_anon"] + deep["rss_file"] + (4 << 20), deep
         assert "--deep" in running.cli("dump", "--help").stdout
-        running.end()
+        while not any(".t0." in path for path in harness.dumps_in(running.directory)):
+            assert running.process.poll() is None
+            time.sleep(0.05)
+        running.process.kill()
+        assert running.process.communicate()[1] == ""
         timed = [path for path in harness.dumps_in(running.directory) if ".t" in os.path.basename(path)]
         assert timed and not any(DEEP & memory_of(path).keys() for path in timed), timed
     # Another allocator is not asked.
-    running = Running([harness.program("host"), "busy", "3"], "lg_prof_sample:12",
+    running = Running([harness.program("host"), "busy", "60"], "lg_prof_sample:12",
                       preload=f"{harness.LIBRARY}:/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
     running.wait_for_page()
-    deep = memory_of(running.cli("dump", running.pid, "--deep").stdout.strip())
+    deep = memory_of(running.cli("dump", running.pid, "--deep"))
     assert "private_dirty" in deep and "malloc_free" not in deep, deep
-    running.end()
+    running.process.kill()
+    assert running.process.communicate()[1] == ""
 
 
 def a_setting_takes_hold_and_old_samples_keep_their_weight():
@@ -189,6 +197,18 @@ def who_is_not_there_or_does_not_answer_is_told_by_status():
         assert running.cli("dump", running.pid).returncode == 0
 
 
+def a_process_that_ends_meanwhile_is_not_waited_for():
+    with busy(seconds=60) as running:
+        os.kill(int(running.pid), signal.SIGSTOP)
+        asking = subprocess.Popen([CLI, "dump", running.pid, "--wait=40"], env=running.env, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        running.process.kill()
+        # Nobody has waited for the process yet: it is still listed, as a zombie.
+        out, err = asking.communicate(timeout=20)
+        assert asking.returncode == 2 and out == "" and ("has ended" in err or "any more" in err), (asking.returncode, err)
+
+
 def another_user_is_refused():
     with busy() as running:
         os.chmod(running.temporary, 0o755)
@@ -251,5 +271,6 @@ if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
         a_dump_is_made_and_named, a_deep_dump_asks_malloc_and_no_other_does, a_setting_takes_hold_and_old_samples_keep_their_weight,
         totals_stay_unbiased_over_changes_of_the_interval, a_dormant_process_is_woken, after_a_kill_the_page_tells_the_last_state,
-        who_is_not_there_or_does_not_answer_is_told_by_status, another_user_is_refused, what_others_planted_is_not_used,
+        who_is_not_there_or_does_not_answer_is_told_by_status,
+        a_process_that_ends_meanwhile_is_not_waited_for, another_user_is_refused, what_others_planted_is_not_used,
         a_damaged_page_harms_nobody, *([a_jvm_answers_too] if os.path.exists(DEMO) else []))})

@@ -96,6 +96,8 @@ unsigned long long StartTicks(int pid) {
   const size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return 0;
   std::vector<absl::string_view> fields = absl::StrSplit(absl::string_view(text).substr(name_end + 2), ' ');
+  // Nothing runs in a zombie any more, whoever may still have to wait for it.
+  if (!fields.empty() && (fields[0] == "Z" || fields[0] == "X")) return 0;
   uint64_t ticks = 0;
   // Field 22 of proc(5); the third is the first behind the name.
   return fields.size() > 19 && absl::SimpleAtoi(fields[19], &ticks) ? ticks : 0;
