@@ -1,5 +1,8 @@
 """Stock jeprof and leakprof on the same files: the same totals, the same rows, and files of ours that both can read."""
 
+import concurrent.futures
+import difflib
+import functools
 import os
 import re
 import shutil
@@ -171,6 +174,62 @@ def rows_and_percentages_are_the_same_in_each_granularity():
             assert ours.stdout == theirs.stdout, f"{arguments}\n{ours.stdout}\njeprof's:\n{theirs.stdout}"
 
 
+JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
+
+
+@functools.cache
+def corpus():
+    """[(program, profile)]: jemalloc's profiles and ours, of C++ with and without debug information, python3 and Java."""
+    profiles = []
+    java = shutil.which("java")
+    java_home = os.path.dirname(os.path.dirname(os.path.realpath(java))) if java else None
+    commands = [[harness.program("calls")], [harness.program("calls_bare")],
+                [os.path.realpath(sys.executable), "-S", "-c", "[str(i) * 9 for i in range(9999)]"]]
+    if java_home:
+        commands.append([os.path.join(java_home, "bin", "java"), "-version"])
+    for command in commands:
+        run = harness.run(command, preload=JEMALLOC, env={
+            "MALLOC_CONF": "prof:true,prof_final:true,prof_accum:true,lg_prof_sample:12,prof_prefix:jeprof"})
+        profiles.append((command[0], run.dumps[0]))
+    run = harness.run(commands[0], conf="lg_prof_sample:12,prof_accum:true")
+    profiles.append((commands[0][0], run.dumps[-1]))
+    return profiles
+
+
+def same_text(arguments, order=lambda text: text):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        theirs = pool.submit(harness.jeprof, *arguments)
+        ours, theirs = harness.leakprof("--jeprof-compat", *arguments), theirs.result()
+    assert ours.returncode == theirs.returncode, (arguments, ours.stderr, theirs.returncode, theirs.stderr)
+    left, right = order(ours.stdout), order(theirs.stdout)
+    assert left == right, f"{arguments}\n" + "\n".join(
+        difflib.unified_diff(theirs.stdout.splitlines(), ours.stdout.splitlines(), "jeprof", "ours", lineterm="", n=0))
+    return ours.stdout
+
+
+def real_profiles_read_to_the_same_text():
+    for number, (program, profile) in enumerate(corpus()):
+        for options in ([[], ["--lines"], ["--files"], ["--alloc_objects"], ["--lines", "--focus=calls.cc:4."],
+                         ["--ignore=main", "--exclude=start"]] if number == 0 else [["--addresses", "--cum"]]):
+            assert same_text(["--text", "--show_bytes", *options, program, profile]), (program, options)
+        if number < 3:
+            same_text(["--collapsed", program, profile], lambda text: sorted(text.splitlines()))
+        if number == 0:
+            same_text(["--dot", program, profile], canonical)
+
+
+def options_for_symbols_work_as_in_jeprof():
+    program, profile = corpus()[0]
+    folder = tempfile.mkdtemp(prefix="leakshim-test-")
+    for tool in ("nm", "addr2line", "objdump", "c++filt"):
+        os.symlink(shutil.which(tool), os.path.join(folder, "our-" + tool))
+    for options in (["--add_lib=" + program], ["--debug-syms-by-id", "--lib_prefix=/nowhere/,/"],
+                    [f"--tools={folder}/our-,nm:{shutil.which('nm')}"]):
+        same_text(["--text", "--lines", "--show_bytes", *options, program, profile])
+    done = harness.leakprof("--jeprof-compat", "--tools=/nowhere/", program, profile)
+    assert done.returncode == 2 and "no nm in '/nowhere/'" in done.stderr, done
+
+
 def graphs_are_drawn_by_graphviz_and_shown_by_what_the_desktop_has():
     path = written(SYMBOLS + CASES["plain"])
     for option, magic in (("--svg", "<?xml"), ("--gif", "GIF8"), ("--pdf", "%PDF-"), ("--ps", "%!PS-")):
@@ -269,6 +328,8 @@ def a_wrong_binary_is_refused_for_names():
     assert "site_malloc" not in done.stdout and "truth+0x" in done.stdout, done.stdout
 
 
+HELPERS = (written, both, canonical, corpus, same_text)
+
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())
-                  if callable(test) and getattr(test, "__module__", "") == "__main__" and name not in ("written", "both", "canonical")})
+                  if callable(test) and getattr(test, "__module__", "") == "__main__" and test not in HELPERS})

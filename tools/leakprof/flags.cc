@@ -114,10 +114,11 @@ constexpr FlagSpec kFlags[] = {
     {"tools", kJeprof, Group::kOther, &Flags::tools, "PREFIX,TOOL:PATH", "where objdump is, if not in PATH"},
     {"jeprof-compat", kOurs, Group::kOther, &Flags::jeprof_compat, nullptr,
      "do as jeprof does where leakprof knows better"},
+    {"add_lib", kJeprof, Group::kOther, &Flags::add_lib, "FILE", ""},
+    {"debug-syms-by-id", kJeprof, Group::kOther, &Flags::debug_syms_by_id, nullptr, "the same, where jeprof looks"},
     {"help", kJeprof, Group::kOther, &Flags::help, nullptr, ""},
     {"version", kJeprof, Group::kOther, &Flags::version, nullptr, "this text; the version"},
 
-    {"debug-syms-by-id", kJeprof, Group::kAccepted, NoMeaning{nullptr}, nullptr, ""},
     {"debug", kJeprof, Group::kAccepted, NoMeaning{nullptr}, nullptr, ""},
     {"seconds", kJeprof, Group::kAccepted, NoMeaning{"is for CPU profiles, which leakprof does not read"}, "N", ""},
     {"total_delay", kJeprof, Group::kAccepted, NoMeaning{kContention}, nullptr, ""},

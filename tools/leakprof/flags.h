@@ -38,11 +38,14 @@ struct Flags {
   std::vector<std::string> sysroots;  // --lib_prefix is jeprof's name for them
   bool debuginfod = true;
   int64_t debuginfod_limit = 60;  // seconds for one file
+  std::string add_lib;            // --jeprof-compat: one more image, at its own addresses
+  bool debug_syms_by_id = false;  // --jeprof-compat: debug files by build id too
   std::string tools;              // where objdump is, as jeprof's --tools has it; "": JEPROF_TOOLS, then PATH
   int64_t top = 0;
   int64_t node_count = 80, max_degree = 8, scale = 0;  // of a call graph, as the next line
   double node_fraction = 0.005, edge_fraction = 0.001;
   bool heapcheck = false;
+  std::string program;  // the binary before the profiles, taken out of `files` by main; empty: none
   std::vector<std::string> files;
   std::vector<std::string> remarks;  // lines for the user: options that were accepted and mean nothing here
 };

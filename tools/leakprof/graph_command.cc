@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "leakprof/run_tool.h"
 #include "report/dot_graph.h"
+#include "symbolize/run_tool.h"
 
 namespace leakshim {
 namespace {

@@ -28,6 +28,7 @@
 #include "report/call_graph.h"
 #include "report/stack_filter.h"
 #include "symbolize/elf_symbolizer.h"
+#include "symbolize/jeprof_names.h"
 #include "symbolize/perf_map.h"
 
 namespace leakshim {
@@ -147,8 +148,8 @@ absl::StatusOr<AllocatorFrames> AllocatorFramesOf(const Flags& flags) {
 }
 
 // What the report calls the program: as named on the command line, else as the profile has it.
-std::string ProgramName(const std::string& program, const Profile& profile) {
-  if (!program.empty()) return program;
+std::string ProgramName(const Flags& flags, const Profile& profile) {
+  if (!flags.program.empty()) return flags.program;
   if (!profile.program.empty()) return std::string(profile.program);
   const absl::string_view executable = profile.Fact("about.executable");
   return executable.empty() ? "(unknown)" : std::string(executable);
@@ -183,8 +184,25 @@ absl::StatusOr<std::string> MakeProto(const Flags& flags, const ProfileSum& sum,
                       .comments = CommentsOf(profile)});
 }
 
-int Report(const Flags& flags, const Profiles& profiles, const Profile* base, const std::string& program,
-           Symbolizer* symbolizer) {
+// The names that jeprof finds with its tools. It knows the memory map of one profile only, the first one's.
+absl::StatusOr<std::unique_ptr<JeprofNames>> MakeJeprofNames(const Flags& flags, const Profiles& profiles,
+                                                             const Profile* base) {
+  ProfileSum sum(ProfileSum::Options{.one_address_space = true});
+  for (const auto& profile : profiles) sum.Add(*profile);
+  if (base != nullptr) sum.Add(*base);
+  std::vector<uint64_t> addresses;
+  for (const Location& location : sum.locations()) {
+    if (!location.no_stack) addresses.push_back(location.address);
+  }
+  return JeprofNames::Make({.program = flags.program,
+                            .lib_prefixes = flags.sysroots,
+                            .add_lib = flags.add_lib,
+                            .tools = flags.tools,
+                            .debug_syms_by_id = flags.debug_syms_by_id},
+                           MapsOf(profiles.front()->text), addresses);
+}
+
+int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Symbolizer* symbolizer) {
   const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
   if (!allocator_frames.ok()) {
     Say(allocator_frames.status().message());
@@ -200,6 +218,15 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, co
                            .with_edges = IsGraph(flags.mode),
                            .allocator_frames = &*allocator_frames};
   PerfMaps perf_maps;
+  std::unique_ptr<JeprofNames> jeprof_names;
+  if (flags.jeprof_compat && !flags.program.empty()) {
+    absl::StatusOr<std::unique_ptr<JeprofNames>> made = MakeJeprofNames(flags, profiles, base);
+    if (!made.ok()) {
+      Say(made.status().message());
+      return kUnreadable;
+    }
+    jeprof_names = *std::move(made);
+  }
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {
     ProfileSum sum(ProfileSum::Options{
@@ -208,6 +235,7 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, co
     if (base != nullptr) sum.Subtract(*base);
     if (flags.drop_negative) sum.DropNegative();
     CodeNames names(sum, symbolizer, !flags.jeprof_compat, flags.jeprof_compat ? nullptr : &perf_maps);
+    if (jeprof_names != nullptr) names.TakeJeprofNames(jeprof_names.get());
     if (flags.mode == Mode::kRaw) {
       text += RawReport(*profiles.front(), sum, names);
       break;
@@ -236,7 +264,7 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, co
       return kBadUsage;
     }
     if (IsGraph(flags.mode)) {
-      const ExitStatus status = RunGraph(flags, *graph, UnitOf(flags), program, &text);
+      const ExitStatus status = RunGraph(flags, *graph, UnitOf(flags), ProgramName(flags, *profiles.front()), &text);
       if (status != kDone) return status;
       continue;
     }
@@ -272,9 +300,8 @@ int Run(const std::vector<std::string>& arguments) {
     Say("--proto is no text for a terminal: name a file, --proto=FILE, or send it on, --proto PROFILE > FILE");
     return kBadUsage;
   }
-  std::string program;
   if (!flags.files.empty() && IsElf(flags.files.front())) {
-    program = flags.files.front();
+    flags.program = flags.files.front();
     flags.files.erase(flags.files.begin());
   }
   if (flags.mode == Mode::kLeaks || flags.mode == Mode::kDiff) {
@@ -283,8 +310,7 @@ int Run(const std::vector<std::string>& arguments) {
       Say(allocator_frames.status().message());
       return kBadUsage;
     }
-    return flags.mode == Mode::kLeaks ? RunLeaks(flags, program, *allocator_frames)
-                                      : RunDiff(flags, program, *allocator_frames);
+    return flags.mode == Mode::kLeaks ? RunLeaks(flags, *allocator_frames) : RunDiff(flags, *allocator_frames);
   }
   if (flags.files.empty()) {
     Say("no profile given; usage: leakprof [OPTIONS] [PROGRAM] PROFILE...");
@@ -318,12 +344,11 @@ int Run(const std::vector<std::string>& arguments) {
   }
 
   ElfSymbolizer symbolizer({.files = DebugFilesFrom(flags),
-                            .program = program,
+                            .program = flags.program,
                             .program_path = std::string(profiles.front()->Fact("about.executable")),
                             .with_lines = flags.mode == Mode::kProto || flags.granularity != "functions" ||
-                                          !flags.focus.empty() || !flags.ignore.empty(),
-                            .nm_names = flags.jeprof_compat});
-  return Report(flags, profiles, base.get(), ProgramName(program, *profiles.front()), &symbolizer);
+                                          !flags.focus.empty() || !flags.ignore.empty()});
+  return Report(flags, profiles, base.get(), &symbolizer);
 }
 
 }  // namespace

@@ -75,13 +75,11 @@ size_t Width() {
   return std::max<size_t>(size.ws_col, kLeast);
 }
 
-ElfSymbolizer::Options SymbolizerOptions(const Flags& flags, const std::string& program,
-                                         const std::vector<std::string>& files) {
+ElfSymbolizer::Options SymbolizerOptions(const Flags& flags, const std::vector<std::string>& files) {
   return {.files = DebugFilesFrom(flags),
-          .program = program,
-          .program_path = program.empty() ? "" : ProgramPath(files),
-          .with_lines = true,
-          .nm_names = false};
+          .program = flags.program,
+          .program_path = flags.program.empty() ? "" : ProgramPath(files),
+          .with_lines = true};
 }
 
 int Finish(const std::string& text, Symbolizer* symbolizer, bool all_read) {
@@ -95,7 +93,7 @@ int Finish(const std::string& text, Symbolizer* symbolizer, bool all_read) {
 
 }  // namespace
 
-int RunLeaks(const Flags& flags, const std::string& program, const AllocatorFrames& allocator_frames) {
+int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
   const std::vector<std::string> paths = flags.files.empty() ? std::vector<std::string>{"."} : flags.files;
   const absl::StatusOr<std::vector<std::string>> files = FindDumps(paths);
   if (!files.ok()) {
@@ -106,7 +104,7 @@ int RunLeaks(const Flags& flags, const std::string& program, const AllocatorFram
     Say(absl::StrCat(paths.front(), ": no dumps (*.heap) there; see leakshim run --help for how to make some"));
     return kUnreadable;
   }
-  ElfSymbolizer symbolizer(SymbolizerOptions(flags, program, *files));
+  ElfSymbolizer symbolizer(SymbolizerOptions(flags, *files));
   FrameTable frames(&symbolizer, &allocator_frames);
   std::vector<std::unique_ptr<ProcessSeries>> series;
   const bool all_read = Read(paths, *files, &frames, &series);
@@ -129,7 +127,7 @@ int RunLeaks(const Flags& flags, const std::string& program, const AllocatorFram
                 all_read);
 }
 
-int RunDiff(const Flags& flags, const std::string& program, const AllocatorFrames& allocator_frames) {
+int RunDiff(const Flags& flags, const AllocatorFrames& allocator_frames) {
   if (flags.files.size() != 2) {
     Say("--diff takes two dumps or directories: --diff OLD NEW");
     return kBadUsage;
@@ -147,7 +145,7 @@ int RunDiff(const Flags& flags, const std::string& program, const AllocatorFrame
     }
     sides[side] = *std::move(files);
   }
-  ElfSymbolizer symbolizer(SymbolizerOptions(flags, program, sides[1]));
+  ElfSymbolizer symbolizer(SymbolizerOptions(flags, sides[1]));
   FrameTable frames(&symbolizer, &allocator_frames);
   std::vector<std::unique_ptr<ProcessSeries>> series[2];
   bool all_read = true;

@@ -8,8 +8,7 @@
 
 namespace leakshim {
 
-// `program`: the binary named on the command line; empty: none.
-int RunLeaks(const Flags& flags, const std::string& program, const AllocatorFrames& allocator_frames);
-int RunDiff(const Flags& flags, const std::string& program, const AllocatorFrames& allocator_frames);
+int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames);
+int RunDiff(const Flags& flags, const AllocatorFrames& allocator_frames);
 
 }  // namespace leakshim

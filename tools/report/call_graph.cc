@@ -66,13 +66,16 @@ class JeprofRows {
     std::vector<RowName> rows;
     if (location.address > kLargestAddress) return rows;
     const std::string address = HexAddress(location.address).substr(2);
-    const std::string shown = absl::StrCat(Function(location, name, 0), " ", Place(location, name, 0));
+    // The file of an address that no file has is empty, and then it has no other name than its digits.
+    const bool nowhere = Place(location, name, 0).empty();
+    const std::string shown =
+        nowhere ? address : absl::StrCat(Function(location, name, 0), " ", Place(location, name, 0));
     for (size_t i = name.functions.size(); i-- > 0;) {
       const std::string place = Place(location, name, i);
       std::string function = Function(location, name, i);
       const absl::string_view tag = AddressTag(name.functions[i].function);
       if (!tag.empty() && ambiguous_.contains(function)) absl::StrAppend(&function, "@", tag);
-      const bool no_function = function == "??", no_place = place == "??:0";
+      const bool no_function = function == "??", no_place = place == "??:0" || nowhere;
       if (i > 0) absl::StrAppend(&function, " (inline)");
       std::string row = function;
       bool unknown = no_function;
@@ -81,7 +84,7 @@ class JeprofRows {
           break;
         case Granularity::kLines:
           row = absl::StrCat(function, " ", place);
-          unknown = no_function && no_place;
+          unknown = no_function && place == "??:0";
           break;
         case Granularity::kFiles:
           row = WithoutLine(place);
@@ -120,7 +123,8 @@ class JeprofRows {
   }
 
   static std::string Function(const Location& location, const CodeName& name, size_t i) {
-    if (!name.known) return location.profile->symbolized ? HexAddress(location.address) : "??";
+    if (!name.known && location.profile->symbolized) return HexAddress(location.address);
+    if (!name.known && !name.functions[i].place.has_value()) return "??";
     return ShownName(name.functions[i]);
   }
   static std::string Place(const Location& location, const CodeName& name, size_t i) {
@@ -211,25 +215,47 @@ void SortRows(CallGraph& graph, bool by_cum) {
   });
 }
 
+namespace {
+
+// The functions of one stack, outermost first.
+std::vector<std::string> Path(absl::Span<const LocationId> kept, CodeNames& names, bool jeprof_compat) {
+  std::vector<std::string> path;
+  for (auto location = kept.rbegin(); location != kept.rend(); ++location) {
+    const CodeName& name = names.Of(*location);
+    for (size_t i = 0; i < name.functions.size(); ++i) {
+      const SourceFrame& frame = name.functions[i];
+      const bool nameless = jeprof_compat && frame.function == "??";
+      path.push_back(absl::StrCat(nameless ? FileLine(frame) : frame.function, i > 0 ? "[inline]" : ""));
+    }
+  }
+  return path;
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<NamedStack>> MakeNamedStacks(const ProfileSum& sum, CodeNames& names,
                                                         const CallGraphOptions& options) {
   absl::StatusOr<std::unique_ptr<StackFilter>> filter = StackFilter::Make(sum, names, options);
   if (!filter.ok()) return filter.status();
   std::map<std::vector<std::string>, double> stacks;
+  std::map<std::vector<LocationId>, double> by_address;  // jeprof has a line for each, also if they read alike
   std::vector<LocationId> kept;
   for (const SumStack& stack : sum.stacks()) {
     if (!(*filter)->Apply(stack, &kept)) continue;
-    std::vector<std::string> path;
-    for (auto location = kept.rbegin(); location != kept.rend(); ++location) {
-      const CodeName& name = names.Of(*location);
-      for (size_t i = 0; i < name.functions.size(); ++i) {
-        path.push_back(absl::StrCat(name.functions[i].function, i > 0 ? "[inline]" : ""));
-      }
+    const double value = ValueOf(stack.value, options.value);
+    if (options.jeprof_compat) {
+      by_address[kept] += value;
+    } else {
+      stacks[Path(kept, names, false)] += value;
     }
-    stacks[std::move(path)] += ValueOf(stack.value, options.value);
   }
   std::vector<NamedStack> result;
   for (auto& [path, value] : stacks) result.push_back(NamedStack{.names = path, .value = value});
+  for (auto& [path, value] : by_address) {
+    result.push_back(NamedStack{.names = Path(path, names, true), .value = value});
+  }
+  std::stable_sort(result.begin(), result.end(),
+                   [](const NamedStack& a, const NamedStack& b) { return a.names < b.names; });
   return result;
 }
 

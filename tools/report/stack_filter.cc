@@ -63,7 +63,7 @@ bool StackFilter::Apply(const SumStack& stack, std::vector<LocationId>* kept) {
     if ((retain_ != nullptr && !answers.retained) || answers.excluded) continue;
     kept->push_back(location);
   }
-  if (kept->empty()) return false;
+  if (kept->empty() && (!jeprof_compat_ || retain_ != nullptr || exclude_ != nullptr)) return false;
   auto any = [&](bool Answers::*answer) {
     return std::any_of(kept->begin(), kept->end(), [&](LocationId id) { return locations_[id].*answer; });
   };

@@ -21,7 +21,8 @@ class StackFilter {
   StackFilter(const StackFilter&) = delete;
   StackFilter& operator=(const StackFilter&) = delete;
 
-  // What is left of a stack, leaf first; false: nothing is, or the stack is filtered out.
+  // What is left of a stack, leaf first; false: nothing is, or the stack is filtered out. To jeprof a stack of nothing
+  // but the allocator is a stack like any other.
   bool Apply(const SumStack& stack, std::vector<LocationId>* kept);
 
  private:

@@ -55,6 +55,7 @@ std::string ShownName(const SourceFrame& frame) {
 }
 
 std::string FileLine(const SourceFrame& frame) {
+  if (frame.place.has_value()) return *frame.place;
   if (frame.file.empty()) return "??:0";
   if (frame.verbatim && frame.line == 0) return frame.file;
   return absl::StrCat(frame.file, ":", frame.line);
@@ -75,6 +76,13 @@ CodeName CodeNames::Find(const Location& location) const {
     }
     if (found != profile.symbols.end()) return FromTable(found->second);
     return Plain(HexAddress(location.address), false);
+  }
+  if (jeprof_names_ != nullptr) {
+    const std::vector<SourceFrame>* functions = jeprof_names_->Find(location.address);
+    if (functions != nullptr) return CodeName{.functions = *functions, .known = true};
+    CodeName name = Plain(HexAddress(location.address).substr(2), false);
+    name.functions.front().place = "";
+    return name;
   }
   if (IsJavaAddress(location.address)) {
     const JavaFrame* java = FindJavaFrame(profile, location.address);

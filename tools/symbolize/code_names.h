@@ -12,6 +12,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "profile/profile_sum.h"
+#include "symbolize/jeprof_names.h"
 #include "symbolize/perf_map.h"
 #include "symbolize/symbolizer.h"
 
@@ -29,6 +30,8 @@ class CodeNames {
   // `recorded_names`: as said above; false: the binary's.
   CodeNames(const ProfileSum& sum, Symbolizer* symbolizer, bool recorded_names, PerfMaps* perf_maps = nullptr)
       : sum_(sum), symbolizer_(symbolizer), recorded_names_(recorded_names), perf_maps_(perf_maps) {}
+  // Native code has the names that jeprof finds, and none else. `names` must outlive this.
+  void TakeJeprofNames(const JeprofNames* names) { jeprof_names_ = names; }
   CodeNames(const CodeNames&) = delete;
   CodeNames& operator=(const CodeNames&) = delete;
 
@@ -42,6 +45,7 @@ class CodeNames {
   Symbolizer* const symbolizer_;
   const bool recorded_names_;
   PerfMaps* const perf_maps_;
+  const JeprofNames* jeprof_names_ = nullptr;
   std::vector<CodeName> names_;  // by LocationId; no functions: not yet looked up
 };
 

@@ -30,12 +30,6 @@ struct FunctionSymbol {
   const char* name = nullptr;
 };
 
-struct AnySymbol {
-  uint64_t value = 0;
-  bool is_text = false;
-  std::string name;
-};
-
 std::string BuildIdOf(Elf* elf) {
   const void* bytes = nullptr;
   const ssize_t size = dwelf_elf_gnu_build_id(elf, &bytes);
@@ -120,46 +114,6 @@ int AliasRank(const GElf_Sym& symbol) {
   }
 }
 
-// The version behind a dynamic symbol's name, as nm writes it.
-class SymbolVersions {
- public:
-  explicit SymbolVersions(Elf* elf) : elf_(elf) {
-    if (Elf_Scn* section = FindSection(elf, SHT_GNU_versym)) versions_ = elf_getdata(section, nullptr);
-    Elf_Scn* section = FindSection(elf, SHT_GNU_verdef);
-    GElf_Shdr header;
-    if (section == nullptr || gelf_getshdr(section, &header) == nullptr) return;
-    Elf_Data* data = elf_getdata(section, nullptr);
-    int offset = 0;
-    for (uint32_t i = 0; data != nullptr && i < header.sh_info; ++i) {
-      GElf_Verdef definition;
-      GElf_Verdaux name;
-      if (gelf_getverdef(data, offset, &definition) == nullptr) break;
-      if (gelf_getverdaux(data, offset + static_cast<int>(definition.vd_aux), &name) == nullptr) break;
-      const char* text = elf_strptr(elf, header.sh_link, name.vda_name);
-      names_.emplace_back(definition.vd_ndx, text == nullptr ? "" : text);
-      if (definition.vd_next == 0) break;
-      offset += static_cast<int>(definition.vd_next);
-    }
-  }
-
-  std::string Suffix(size_t symbol_index) const {
-    GElf_Versym version = 0;
-    if (versions_ == nullptr || gelf_getversym(versions_, static_cast<int>(symbol_index), &version) == nullptr)
-      return "";
-    const uint16_t number = version & 0x7fff;
-    if (number < 2) return "";
-    for (const auto& [index, name] : names_) {
-      if (index == number) return absl::StrCat((version & 0x8000) != 0 ? "@" : "@@", name);
-    }
-    return "";
-  }
-
- private:
-  Elf* elf_;
-  Elf_Data* versions_ = nullptr;
-  std::vector<std::pair<uint16_t, std::string>> names_;
-};
-
 }  // namespace
 
 struct ElfImage::File {
@@ -202,21 +156,6 @@ struct ElfImage::File {
     });
   }
 
-  std::vector<AnySymbol> AllSymbols(uint64_t type) {
-    std::vector<AnySymbol> symbols;
-    const SymbolVersions versions(elf);
-    ForEachSymbol(elf, type, [&](const GElf_Sym& symbol, const char* name, size_t index) {
-      const int kind = GELF_ST_TYPE(symbol.st_info);
-      if (kind == STT_FILE || kind == STT_SECTION) return;
-      const int binding = GELF_ST_BIND(symbol.st_info);
-      symbols.push_back(AnySymbol{.value = symbol.st_value,
-                                  .is_text = (binding == STB_GLOBAL || binding == STB_LOCAL) && kind != STT_GNU_IFUNC &&
-                                             IsTextSection(elf, symbol.st_shndx),
-                                  .name = absl::StrCat(name, "\n", type == SHT_DYNSYM ? versions.Suffix(index) : "")});
-    });
-    return symbols;
-  }
-
   std::string path;
   std::string bytes;  // of a file in memory
   int fd = -1;
@@ -225,8 +164,6 @@ struct ElfImage::File {
   std::vector<FunctionSymbol> functions;
   uint64_t longest_function = 0;
   bool functions_read = false;
-  std::vector<AnySymbol> nm_symbols;
-  bool nm_read = false;
 };
 
 // The compilation units by address, and in each its functions by address, found when first asked for.
@@ -483,37 +420,6 @@ std::vector<SourceFrame> ElfImage::LookupOnce(uint64_t elf_address, bool with_li
   }
   if (frames.size() == 1 && frames.front().function.empty() && frames.front().file.empty()) frames.clear();
   return frames;
-}
-
-std::optional<std::string> ElfImage::NearestSymbol(uint64_t elf_address) {
-  File& own = *file_;
-  if (!own.nm_read) {
-    own.nm_read = true;
-    std::vector<AnySymbol> symbols;
-    if (debug_file_ != nullptr) symbols = debug_file_->AllSymbols(SHT_SYMTAB);
-    if (symbols.empty()) symbols = own.AllSymbols(SHT_SYMTAB);
-    if (symbols.empty()) symbols = own.AllSymbols(SHT_DYNSYM);
-    std::sort(symbols.begin(), symbols.end(), [](const AnySymbol& a, const AnySymbol& b) {
-      return a.value != b.value ? a.value < b.value : a.name < b.name;
-    });
-    // One symbol an address: the first, unless a function of the same address follows, which jeprof shows without
-    // address.
-    for (AnySymbol& symbol : symbols) {
-      const size_t split = symbol.name.find('\n');
-      std::string name = absl::StrCat(Demangle(symbol.name.substr(0, split)), symbol.name.substr(split + 1));
-      if (!own.nm_symbols.empty() && own.nm_symbols.back().value == symbol.value) {
-        if (symbol.is_text) own.nm_symbols.back().name = std::move(name);
-        continue;
-      }
-      symbol.name = absl::StrFormat("%s<%016x>", name, symbol.value);
-      own.nm_symbols.push_back(std::move(symbol));
-    }
-  }
-  if (own.nm_symbols.empty()) return std::nullopt;
-  auto after = std::upper_bound(own.nm_symbols.begin(), own.nm_symbols.end(), elf_address,
-                                [](uint64_t value, const AnySymbol& symbol) { return value < symbol.value; });
-  if (after == own.nm_symbols.begin() || after == own.nm_symbols.end()) return "";
-  return std::prev(after)->name;
 }
 
 }  // namespace leakshim

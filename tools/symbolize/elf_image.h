@@ -37,11 +37,6 @@ class ElfImage {
   // for each compilation unit. Empty: unknown.
   std::vector<SourceFrame> Lookup(uint64_t elf_address, bool with_lines);
 
-  // As jeprof names it through nm: the last symbol of any kind at or before the address, with its version, and its
-  // address in brackets behind it; nothing if the file has no symbols. An address beyond all symbols gives an empty
-  // name.
-  std::optional<std::string> NearestSymbol(uint64_t elf_address);
-
  private:
   struct File;
   struct Dwarf;

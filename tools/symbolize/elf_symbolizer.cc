@@ -84,17 +84,7 @@ std::vector<SourceFrame> ElfSymbolizer::Symbolize(const CodePlace& place) {
   std::optional<uint64_t> address = place.offset;
   if (!place.is_elf_address) address = image->AddressOfOffset(place.offset);
   if (!address.has_value()) return {};
-  std::vector<SourceFrame> frames = image->Lookup(*address, options_.with_lines);
-  if (options_.nm_names) {
-    const std::optional<std::string> nearest = image->NearestSymbol(*address);
-    if (!nearest.has_value()) return frames;
-    if (frames.empty()) frames.emplace_back();
-    if (nearest->empty()) return frames;
-    frames.front().verbatim = false;
-    std::string& function = frames.front().function;
-    if (function.empty() || absl::StartsWith(*nearest, function)) function = *nearest;
-  }
-  return frames;
+  return image->Lookup(*address, options_.with_lines);
 }
 
 }  // namespace leakshim

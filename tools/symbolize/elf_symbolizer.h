@@ -19,7 +19,6 @@ class ElfSymbolizer : public Symbolizer {
     std::string program;        // file to take for `program_path`; empty: that path itself
     std::string program_path;   // the main program's path as recorded
     bool with_lines = false;
-    bool nm_names = false;  // as jeprof: the nearest symbol's name, whatever its distance
   };
 
   explicit ElfSymbolizer(Options options) : options_(std::move(options)), debug_files_(options_.files) {}

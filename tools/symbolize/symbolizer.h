@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ struct SourceFrame {
   uint64_t line = 0;     // 0: unknown
   // A name of Java, JavaScript and the like: shown as it is. Others are C++'s, which tables show without arguments.
   bool verbatim = false;
-  std::string kind = {};  // how the code ran, "interpreted"; empty: nothing to tell
+  std::string kind = {};                  // how the code ran, "interpreted"; empty: nothing to tell
+  std::optional<std::string> place = {};  // `file:line` as jeprof's tools print it, in place of the two above
 };
 
 // The function's name as tables show it.

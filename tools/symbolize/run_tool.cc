@@ -1,4 +1,4 @@
-#include "leakprof/run_tool.h"
+#include "symbolize/run_tool.h"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -52,11 +52,12 @@ absl::Status Failure(absl::string_view what, int error) {
 }
 
 // Starts `command`; -1 leaves standard input or output as it is.
-absl::StatusOr<pid_t> Start(const std::vector<std::string>& command, int input, int output) {
+absl::StatusOr<pid_t> Start(const std::vector<std::string>& command, int input, int output, bool silent) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   if (input >= 0) posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
   if (output >= 0) posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  if (silent) posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   std::vector<char*> arguments;
   for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
@@ -80,7 +81,8 @@ absl::Status Finish(pid_t child, const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<std::string> RunTool(const std::vector<std::string>& command, absl::string_view input) {
+absl::StatusOr<std::string> RunTool(const std::vector<std::string>& command, absl::string_view input,
+                                    Failures failures) {
   // A file as input: no pipe to fill while the other one fills up, and no signal if the program does not read.
   Descriptor file(memfd_create("leakprof", MFD_CLOEXEC));
   if (file.get() < 0 || !WriteAll(file.get(), input) || lseek(file.get(), 0, SEEK_SET) != 0) {
@@ -89,7 +91,7 @@ absl::StatusOr<std::string> RunTool(const std::vector<std::string>& command, abs
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return Failure("pipe", errno);
   Descriptor from(ends[0]), to(ends[1]);
-  const absl::StatusOr<pid_t> child = Start(command, file.get(), to.get());
+  const absl::StatusOr<pid_t> child = Start(command, file.get(), to.get(), failures == Failures::kIgnored);
   if (!child.ok()) return child.status();
   to.Close();
   std::string output;
@@ -100,13 +102,14 @@ absl::StatusOr<std::string> RunTool(const std::vector<std::string>& command, abs
     if (got < 0) break;
     output.append(buffer, static_cast<size_t>(got));
   }
-  if (absl::Status status = Finish(*child, command.front()); !status.ok()) return status;
+  const absl::Status status = Finish(*child, command.front());
+  if (!status.ok() && failures == Failures::kTold) return status;
   return output;
 }
 
 absl::Status RunViewer(const std::vector<std::vector<std::string>>& commands) {
   for (const std::vector<std::string>& command : commands) {
-    const absl::StatusOr<pid_t> child = Start(command, -1, -1);
+    const absl::StatusOr<pid_t> child = Start(command, -1, -1, false);
     if (child.ok()) return Finish(*child, command.front());
     if (!absl::IsNotFound(child.status())) return child.status();
   }

@@ -8,9 +8,13 @@
 
 namespace leakshim {
 
+enum class Failures { kTold, kIgnored };
+
 // Runs `command`, found in PATH, with `input` as its standard input, and returns what it wrote to standard output. Its
-// errors go where ours go. Errors: NotFound if there is no such program; Internal if it failed.
-absl::StatusOr<std::string> RunTool(const std::vector<std::string>& command, absl::string_view input);
+// errors go where ours go. Errors: NotFound if there is no such program; Internal if it failed. With kIgnored what it
+// wrote counts, however it ended, and its errors are not shown.
+absl::StatusOr<std::string> RunTool(const std::vector<std::string>& command, absl::string_view input,
+                                    Failures failures = Failures::kTold);
 
 // Runs the first of `commands` that exists on the user's terminal, and waits for it. Errors as above; the message names
 // all of them if none exists.
