@@ -230,6 +230,42 @@ def options_for_symbols_work_as_in_jeprof():
     assert done.returncode == 2 and "no nm in '/nowhere/'" in done.stderr, done
 
 
+def addresses_on_standard_input_are_named_alike():
+    program, profile = corpus()[0]
+    dump = harness.Dump(profile)
+    addresses = sorted({frame for frames, *_ in dump.stacks for frame in frames})
+    text = dump.maps + "".join("%#x\n" % address for address in addresses) + "0xdead of nothing\nno address\n"
+    run = lambda tool, *options: subprocess.run([tool, *options, "--symbols", program], input=text, capture_output=True,
+                                                text=True, timeout=60)
+    ours, theirs = run(harness.LEAKPROF, "--jeprof-compat"), run("jeprof")
+    assert ours.stdout == theirs.stdout and ours.returncode == 0, (ours, theirs)
+    named = run(harness.LEAKPROF).stdout.splitlines()
+    assert len(named) == len(addresses) + 1 and named[-1] == "??", named
+    same = sum(a == b for a, b in zip(named, theirs.stdout.splitlines()))
+    assert same > len(addresses) / 2 and "ns::recurse" in named, (same, named, theirs.stdout)
+
+
+def callgrinds_tools_read_the_calls():
+    program, profile = corpus()[0]
+    folder = tempfile.mkdtemp(prefix="leakshim-test-")
+    for options in ([], ["--focus=recurse"], ["--inuse_objects"]):
+        path = os.path.join(folder, "callgrind.out.1")
+        with open(path, "w") as file:
+            file.write(harness.leakprof("--callgrind", *options, program, profile).stdout)
+        done = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--auto=no", "--threshold=100", "--show-percs=no", path],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and not done.stderr, done
+        number = lambda line: int(line.split()[0].replace(",", ""))
+        total = next(number(line) for line in done.stdout.splitlines() if "PROGRAM TOTALS" in line)
+        rows = harness.rows_of(harness.leakprof("--text", "--show_bytes", *options, program, profile).stdout)
+        assert abs(total - sum(flat for flat, _ in rows.values())) < len(rows), (total, rows)
+        for function in ("ns::recurse", "main", "ns::outer"):
+            if function not in rows:
+                continue
+            shown = sum(number(line) for line in done.stdout.splitlines() if re.search(rf":{function}\b", line))
+            assert abs(shown - rows[function][1]) < len(rows), (options, function, shown, rows[function], done.stdout)
+
+
 def graphs_are_drawn_by_graphviz_and_shown_by_what_the_desktop_has():
     path = written(SYMBOLS + CASES["plain"])
     for option, magic in (("--svg", "<?xml"), ("--gif", "GIF8"), ("--pdf", "%PDF-"), ("--ps", "%!PS-")):

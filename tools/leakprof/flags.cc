@@ -64,6 +64,8 @@ constexpr FlagSpec kFlags[] = {
     {"web", kJeprof, Group::kMode, Mode::kWeb, nullptr, ""},
     {"evince", kJeprof, Group::kMode, Mode::kEvince, nullptr, ""},
     {"gv", kJeprof, Group::kMode, Mode::kGv, nullptr, "call graph, opened in a browser or viewer"},
+    {"callgrind", kJeprof, Group::kMode, Mode::kCallgrind, nullptr, "for kcachegrind and callgrind_annotate"},
+    {"symbols", kJeprof, Group::kMode, Mode::kSymbols, nullptr, "names for addresses on standard input, behind maps"},
     {"raw", kJeprof, Group::kMode, Mode::kRaw, nullptr, "a profile with its names in it, that needs no binary"},
     {"proto", kOurs, Group::kMode, ModeWithFile{Mode::kProto}, nullptr, "for go tool pprof and what reads its files",
      false, true},

@@ -14,7 +14,24 @@
 
 namespace leakshim {
 
-enum class Mode { kText, kCollapsed, kRaw, kLeaks, kDiff, kDot, kSvg, kGif, kPdf, kPs, kGv, kEvince, kWeb, kProto };
+enum class Mode {
+  kText,
+  kCollapsed,
+  kRaw,
+  kCallgrind,
+  kSymbols,
+  kLeaks,
+  kDiff,
+  kDot,
+  kSvg,
+  kGif,
+  kPdf,
+  kPs,
+  kGv,
+  kEvince,
+  kWeb,
+  kProto
+};
 
 // Whether the mode is a call graph, drawn or not.
 constexpr bool IsGraph(Mode mode) {

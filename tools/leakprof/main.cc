@@ -19,6 +19,7 @@
 #include "leakprof/flags.h"
 #include "leakprof/graph_command.h"
 #include "leakprof/series_commands.h"
+#include "leakprof/symbols_command.h"
 #include "leakprof/talk.h"
 #include "output/output.h"
 #include "output/proto.h"
@@ -258,6 +259,15 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
       text += CollapsedReport(*stacks);
       continue;
     }
+    if (flags.mode == Mode::kCallgrind) {
+      absl::StatusOr<std::vector<FunctionCosts>> costs = MakeCallCosts(sum, names, options);
+      if (!costs.ok()) {
+        Say(costs.status().message());
+        return kBadUsage;
+      }
+      text += CallgrindReport(*costs, {.unit = UnitOf(flags), .program = ProgramName(flags, *profiles.front())});
+      continue;
+    }
     absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
     if (!graph.ok()) {
       Say(graph.status().message());
@@ -304,6 +314,7 @@ int Run(const std::vector<std::string>& arguments) {
     flags.program = flags.files.front();
     flags.files.erase(flags.files.begin());
   }
+  if (flags.mode == Mode::kSymbols) return RunSymbols(flags);
   if (flags.mode == Mode::kLeaks || flags.mode == Mode::kDiff) {
     const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
     if (!allocator_frames.ok()) {
@@ -346,8 +357,9 @@ int Run(const std::vector<std::string>& arguments) {
   ElfSymbolizer symbolizer({.files = DebugFilesFrom(flags),
                             .program = flags.program,
                             .program_path = std::string(profiles.front()->Fact("about.executable")),
-                            .with_lines = flags.mode == Mode::kProto || flags.granularity != "functions" ||
-                                          !flags.focus.empty() || !flags.ignore.empty()});
+                            .with_lines = flags.mode == Mode::kProto || flags.mode == Mode::kCallgrind ||
+                                          flags.granularity != "functions" || !flags.focus.empty() ||
+                                          !flags.ignore.empty()});
   return Report(flags, profiles, base.get(), &symbolizer);
 }
 

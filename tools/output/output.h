@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "report/call_costs.h"
 #include "report/call_graph.h"
 #include "report/dot_graph.h"
 
@@ -46,6 +47,14 @@ std::string DotReport(const DotGraph& graph, const DotOptions& options);
 
 // What graphviz made, to be looked at in a browser: as large as the window, to be dragged and zoomed.
 std::string BrowserSvg(absl::string_view svg);
+
+struct CallgrindOptions {
+  Unit unit = Unit::kBytes;
+  std::string program;
+};
+
+// callgrind's file format, for kcachegrind and callgrind_annotate.
+std::string CallgrindReport(const std::vector<FunctionCosts>& functions, const CallgrindOptions& options);
 
 // One line a stack, `outermost;...;leaf value`, for flame graphs.
 std::string CollapsedReport(const std::vector<NamedStack>& stacks);

@@ -6,9 +6,7 @@
 #include "absl/strings/str_format.h"
 
 namespace leakshim {
-namespace {
-
-absl::StatusOr<std::unique_ptr<RE2>> Compile(const std::string& pattern, absl::string_view option) {
+absl::StatusOr<std::unique_ptr<RE2>> CompileRegex(const std::string& pattern, absl::string_view option) {
   if (pattern.empty()) return nullptr;
   RE2::Options options;
   options.set_log_errors(false);
@@ -18,8 +16,6 @@ absl::StatusOr<std::unique_ptr<RE2>> Compile(const std::string& pattern, absl::s
   }
   return expression;
 }
-
-}  // namespace
 
 StackFilter::StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options)
     : sum_(sum),
@@ -40,7 +36,7 @@ absl::StatusOr<std::unique_ptr<StackFilter>> StackFilter::Make(const ProfileSum&
                      {options.retain, "retain", filter->retain_},
                      {options.exclude, "exclude", filter->exclude_}};
   for (auto& expression : expressions) {
-    absl::StatusOr<std::unique_ptr<RE2>> compiled = Compile(expression.pattern, expression.option);
+    absl::StatusOr<std::unique_ptr<RE2>> compiled = CompileRegex(expression.pattern, expression.option);
     if (!compiled.ok()) return compiled.status();
     expression.to = *std::move(compiled);
   }

@@ -12,6 +12,9 @@
 
 namespace leakshim {
 
+// Errors: InvalidArgument, which names the option. Null for an empty pattern.
+absl::StatusOr<std::unique_ptr<RE2>> CompileRegex(const std::string& pattern, absl::string_view option);
+
 // Names and filter answers of each location, worked out once.
 class StackFilter {
  public:

@@ -258,6 +258,7 @@ void JeprofNames::Name(const std::string& image, uint64_t offset, absl::Span<con
       continue;
     }
     SourceFrame frame{.function = std::string(lines[i]), .place = std::string(lines[i + 1])};
+    RE2::PartialMatch(*frame.place, R"(^([^?].*):(\d+))", &frame.file, &frame.line);
     if (!routines.empty()) {
       std::string near = nearest(addresses[at]);
       if (frame.function == "??" || absl::StartsWith(near, ShortName(frame.function))) frame.function = std::move(near);
