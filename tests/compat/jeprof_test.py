@@ -230,6 +230,44 @@ def options_for_symbols_work_as_in_jeprof():
     assert done.returncode == 2 and "no nm in '/nowhere/'" in done.stderr, done
 
 
+def in_build(tool, *arguments):
+    """Run where the paths of sources in the debug information begin."""
+    return subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=60, cwd=harness.BUILD)
+
+
+def routines(text):
+    """Functions of one name come in any order."""
+    return sorted(text.split("ROUTINE ="))
+
+
+def functions_are_listed_alike():
+    for program, profile in (corpus()[0], corpus()[1], corpus()[4]):
+        for options in (["--list=ns::"], ["--disasm=^(ns|main|over)", "--show_bytes"],
+                        ["--list=recurse|main", "--show_bytes", "--focus=recurse"], ["--disasm=recurse", "--inuse_objects"],
+                        ["--list=main$"]):
+            ours = in_build(harness.LEAKPROF, "--jeprof-compat", *options, program, profile)
+            theirs = in_build("jeprof", *options, program, profile)
+            assert ours.returncode == theirs.returncode == 0, (options, ours, theirs)
+            assert routines(ours.stdout) == routines(theirs.stdout), f"{options}\n" + "\n".join(difflib.unified_diff(
+                theirs.stdout.splitlines(), ours.stdout.splitlines(), "jeprof", "ours", lineterm="", n=0))
+            assert ours.stdout or program.endswith("bare") or options == ["--list=main$"], (program, options)
+
+
+def listings_need_no_program_and_no_address_in_a_name():
+    _, profile = corpus()[4]
+    listing = in_build(harness.LEAKPROF, "--list=^ns::Cache::put\\(int|^main$", "--show_bytes", profile)
+    assert listing.returncode == 0 and listing.stdout.count("ROUTINE") == 2, listing
+    rows = harness.rows_of(harness.leakprof("--text", "--lines", "--show_bytes", profile).stdout)
+    line = re.search(r"^ *(\S+) +(\S+) +(\d+): +node->numbers.resize", listing.stdout, re.M)
+    row = next(value for name, value in rows.items()
+               if name.startswith("ns::Cache::put ") and name.endswith(f"calls.cc:{line.group(3)}"))
+    assert abs(int(line.group(2)) - row[1]) <= 1, (row, listing.stdout)
+    nothing = in_build(harness.LEAKPROF, "--list=no_such_function", profile)
+    assert nothing.returncode == 0 and "no function that matches" in nothing.stderr, nothing
+    missing = in_build(harness.LEAKPROF, "--disasm=main", "--tools=objdump:/nowhere/objdump,/usr/bin/", profile)
+    assert missing.returncode == 2 and "/nowhere/objdump" in missing.stderr, missing
+
+
 def addresses_on_standard_input_are_named_alike():
     program, profile = corpus()[0]
     dump = harness.Dump(profile)
@@ -364,7 +402,7 @@ def a_wrong_binary_is_refused_for_names():
     assert "site_malloc" not in done.stdout and "truth+0x" in done.stdout, done.stdout
 
 
-HELPERS = (written, both, canonical, corpus, same_text)
+HELPERS = (written, both, canonical, corpus, same_text, in_build, routines)
 
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())

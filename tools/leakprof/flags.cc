@@ -64,6 +64,8 @@ constexpr FlagSpec kFlags[] = {
     {"web", kJeprof, Group::kMode, Mode::kWeb, nullptr, ""},
     {"evince", kJeprof, Group::kMode, Mode::kEvince, nullptr, ""},
     {"gv", kJeprof, Group::kMode, Mode::kGv, nullptr, "call graph, opened in a browser or viewer"},
+    {"list", kJeprof, Group::kMode, Mode::kList, "REGEX", ""},
+    {"disasm", kJeprof, Group::kMode, Mode::kDisasm, "REGEX", "functions by source line; by instruction"},
     {"callgrind", kJeprof, Group::kMode, Mode::kCallgrind, nullptr, "for kcachegrind and callgrind_annotate"},
     {"symbols", kJeprof, Group::kMode, Mode::kSymbols, nullptr, "names for addresses on standard input, behind maps"},
     {"raw", kJeprof, Group::kMode, Mode::kRaw, nullptr, "a profile with its names in it, that needs no binary"},
@@ -188,6 +190,7 @@ absl::Status Apply(const FlagSpec& flag, bool on, const std::string& value, Flag
   if (const auto* field = std::get_if<std::vector<std::string> Flags::*>(&flag.target)) {
     for (absl::string_view item : absl::StrSplit(value, ',', absl::SkipEmpty())) (flags->**field).emplace_back(item);
   }
+  if (std::holds_alternative<Mode>(flag.target) && flag.argument != nullptr) flags->routine = value;
   const auto* no_meaning = std::get_if<NoMeaning>(&flag.target);
   if (no_meaning != nullptr && no_meaning->why != nullptr && on) {
     flags->remarks.push_back(absl::StrCat("--", flag.name, " ", no_meaning->why, "; ignored"));

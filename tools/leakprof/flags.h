@@ -20,6 +20,8 @@ enum class Mode {
   kRaw,
   kCallgrind,
   kSymbols,
+  kList,
+  kDisasm,
   kLeaks,
   kDiff,
   kDot,
@@ -49,6 +51,7 @@ struct Flags {
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;
+  std::string routine;   // --list, --disasm: of which functions
   std::string plumbing;               // a file of rules; "none": no frame is hidden; "": the built-in list
   std::string thread;                 // "": all together; "*": each; else a number
   std::string output;                 // the file that the report goes to; "": standard output

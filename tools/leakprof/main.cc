@@ -18,6 +18,7 @@
 #include "leakprof/debug_files_from.h"
 #include "leakprof/flags.h"
 #include "leakprof/graph_command.h"
+#include "leakprof/listing_command.h"
 #include "leakprof/series_commands.h"
 #include "leakprof/symbols_command.h"
 #include "leakprof/talk.h"
@@ -257,6 +258,11 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
         return kBadUsage;
       }
       text += CollapsedReport(*stacks);
+      continue;
+    }
+    if (flags.mode == Mode::kList || flags.mode == Mode::kDisasm) {
+      const ExitStatus status = RunListing(flags, sum, names, options, UnitOf(flags), jeprof_names.get(), &text);
+      if (status != kDone) return status;
       continue;
     }
     if (flags.mode == Mode::kCallgrind) {

@@ -9,6 +9,7 @@
 #include "report/call_costs.h"
 #include "report/call_graph.h"
 #include "report/dot_graph.h"
+#include "report/listing.h"
 
 namespace leakshim {
 
@@ -55,6 +56,10 @@ struct CallgrindOptions {
 
 // callgrind's file format, for kcachegrind and callgrind_annotate.
 std::string CallgrindReport(const std::vector<FunctionCosts>& functions, const CallgrindOptions& options);
+
+// jeprof's listings: functions with their source, and as instructions.
+std::string SourceReport(const std::vector<SourceListing>& listings, Unit unit);
+std::string CodeReport(const std::vector<CodeListing>& listings, Unit unit);
 
 // One line a stack, `outermost;...;leaf value`, for flame graphs.
 std::string CollapsedReport(const std::vector<NamedStack>& stacks);

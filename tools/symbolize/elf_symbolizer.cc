@@ -11,19 +11,6 @@
 namespace leakshim {
 namespace {
 
-std::vector<std::string> CandidateFiles(const ElfSymbolizer::Options& options, const std::string& path) {
-  std::vector<std::string> files;
-  if (!options.program.empty() && path == options.program_path) files.push_back(options.program);
-  // Under each prefix the whole path, then without its leading folders, one after the other.
-  for (const std::string& prefix : options.files.sysroots) {
-    for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-      files.push_back(absl::StrCat(prefix, path.substr(slash)));
-    }
-  }
-  files.push_back(path);
-  return files;
-}
-
 // The kernel's remark `(deleted)` may mean an upgrade: then the file of that name is another one.
 bool IsSameFile(const std::string& file, uint64_t inode) {
   struct stat info = {};
@@ -37,10 +24,25 @@ bool IsRegularFile(const std::string& file) {
 
 }  // namespace
 
+std::vector<std::string> ElfSymbolizer::CandidateFiles(const std::vector<std::string>& lib_prefixes,
+                                                       const std::string& program, const std::string& program_path,
+                                                       const std::string& path) {
+  std::vector<std::string> files;
+  if (!program.empty() && path == program_path) files.push_back(program);
+  // Under each prefix the whole path, then without its leading folders, one after the other.
+  for (const std::string& prefix : lib_prefixes) {
+    for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      files.push_back(absl::StrCat(prefix, path.substr(slash)));
+    }
+  }
+  files.push_back(path);
+  return files;
+}
+
 std::unique_ptr<ElfImage> ElfSymbolizer::FindImage(const CodePlace& place) {
   const std::string path(place.path);
   const std::string wanted(place.build_id);
-  for (const std::string& file : CandidateFiles(options_, path)) {
+  for (const std::string& file : CandidateFiles(options_.files.sysroots, options_.program, options_.program_path, path)) {
     if (!IsRegularFile(file) || (place.deleted && wanted.empty() && !IsSameFile(file, place.inode))) continue;
     absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(file, &debug_files_);
     if (!image.ok()) continue;

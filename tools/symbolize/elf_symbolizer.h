@@ -23,6 +23,12 @@ class ElfSymbolizer : public Symbolizer {
 
   explicit ElfSymbolizer(Options options) : options_(std::move(options)), debug_files_(options_.files) {}
 
+  // The files that may be the one recorded as `path`, the best first: `program` if it is `program_path`, then copies
+  // under the prefixes.
+  static std::vector<std::string> CandidateFiles(const std::vector<std::string>& lib_prefixes,
+                                                 const std::string& program, const std::string& program_path,
+                                                 const std::string& path);
+
   std::vector<SourceFrame> Symbolize(const CodePlace& place) override;
   std::vector<std::string> TakeWarnings() override;
 

@@ -76,12 +76,9 @@ absl::string_view MapsOf(absl::string_view profile_text) {
 
 absl::StatusOr<std::unique_ptr<JeprofNames>> JeprofNames::Make(const Options& options, absl::string_view maps,
                                                                absl::Span<const uint64_t> addresses) {
-  std::unique_ptr<JeprofNames> names(new JeprofNames(options));
-  for (auto [tool, path] : {std::pair("nm", &names->nm_), std::pair("addr2line", &names->addr2line_)}) {
-    absl::StatusOr<std::string> found = FindTool(options.tools, tool);
-    if (!found.ok()) return found.status();
-    *path = *std::move(found);
-  }
+  absl::StatusOr<std::unique_ptr<JeprofNames>> made = OfLibraries(options, {});
+  if (!made.ok()) return made.status();
+  std::unique_ptr<JeprofNames> names = *std::move(made);
   names->FindLibraries(maps, addresses);
 
   std::vector<uint64_t> left(addresses.begin(), addresses.end());
@@ -99,6 +96,18 @@ absl::StatusOr<std::unique_ptr<JeprofNames>> JeprofNames::Make(const Options& op
     const std::string debug_file = names->DebugFile(library->image);
     names->Name(debug_file.empty() ? library->image : debug_file, library->start - library->offset, inside,
                 &names->names_);
+  }
+  return names;
+}
+
+absl::StatusOr<std::unique_ptr<JeprofNames>> JeprofNames::OfLibraries(const Options& options,
+                                                                      std::vector<JeprofLibrary> libraries) {
+  std::unique_ptr<JeprofNames> names(new JeprofNames(options));
+  names->libraries_ = std::move(libraries);
+  for (auto [tool, path] : {std::pair("nm", &names->nm_), std::pair("addr2line", &names->addr2line_)}) {
+    absl::StatusOr<std::string> found = FindTool(options.tools, tool);
+    if (!found.ok()) return found.status();
+    *path = *std::move(found);
   }
   return names;
 }

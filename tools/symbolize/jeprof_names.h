@@ -32,10 +32,10 @@ struct JeprofRoutine {
 class JeprofNames {
  public:
   struct Options {
-    std::string program;
-    std::vector<std::string> lib_prefixes;
-    std::string add_lib;            // one more image, at its own addresses; empty: none
-    std::string tools;              // as FindTool() takes it
+    std::string program = {};
+    std::vector<std::string> lib_prefixes = {};
+    std::string add_lib = {};       // one more image, at its own addresses; empty: none
+    std::string tools = {};         // as FindTool() takes it
     bool debug_syms_by_id = false;  // debug files by build id too
   };
 
@@ -43,6 +43,10 @@ class JeprofNames {
   // it. Errors: NotFound, if nm is where `tools` does not have it.
   static absl::StatusOr<std::unique_ptr<JeprofNames>> Make(const Options& options, absl::string_view maps,
                                                            absl::Span<const uint64_t> addresses);
+
+  // The same for libraries that are known, and no addresses.
+  static absl::StatusOr<std::unique_ptr<JeprofNames>> OfLibraries(const Options& options,
+                                                                  std::vector<JeprofLibrary> libraries);
 
   // The functions at an address, outermost first; null: no file has it.
   const std::vector<SourceFrame>* Find(uint64_t address) const;
