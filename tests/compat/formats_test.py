@@ -137,7 +137,38 @@ def a_terminal_gets_no_proto():
     assert done.returncode == 2 and "/nonexistent/x" in done.stderr, done
 
 
+def a_proto_reads_back_ours_and_gos():
+    for profile in (NATIVE, JAVA, os.path.join(GOLDEN, "symbolized.heap")):
+        path = report_proto(profile)
+        # As Go writes it, which numbers everything anew.
+        go = written(b"", "go.pb.gz")
+        subprocess.run(["go", "tool", "pprof", "-proto", "-output=" + go, path], check=True, capture_output=True, timeout=60)
+        unpacked = written(gzip.decompress(content(path)), "x.pb")
+        for value in ("--inuse_space", "--inuse_objects", "--alloc_space"):
+            wanted = harness.rows_of(report("--show_bytes", value, profile))
+            for copy in (path, go, unpacked):
+                rows = harness.rows_of(report("--show_bytes", value, copy))
+                assert set(rows) == set(wanted), (set(rows) ^ set(wanted))
+                for name in rows:
+                    assert all(abs(a - b) <= 3 for a, b in zip(rows[name], wanted[name])), (name, rows[name], wanted[name])
+    assert report("--thread=4713", report_proto(JAVA)).startswith("Total (t4713): 45.0 MB")
+
+
+def report_proto(profile):
+    path = written(b"", "x.pb.gz")
+    report("--proto=" + path, profile)
+    return path
+
+
+def a_proto_of_something_else_is_named():
+    # One sample type of CPU time: samples/count, cpu/nanoseconds.
+    cpu = (b"\x0a\x04\x08\x01\x10\x02\x0a\x04\x08\x03\x10\x04\x32\x00\x32\x07samples\x32\x05count\x32\x03cpu"
+           b"\x32\x0bnanoseconds")
+    done = harness.leakprof("--text", written(cpu, "cpu.pb"))
+    assert done.returncode == 2 and "found one of samples, cpu" in done.stderr, done.stderr
+
+
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())
                   if callable(test) and getattr(test, "__module__", "") == "__main__"
-                  and name not in ("content", "written", "report", "pprof", "same_numbers")})
+                  and name not in ("content", "written", "report", "pprof", "same_numbers", "report_proto")})

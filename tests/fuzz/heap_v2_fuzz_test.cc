@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <random>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "output/output.h"
+#include "output/proto.h"
+#include "profile/compressed.h"
 #include "profile/read_profile.h"
 #include "symbolize/perf_map.h"
 
@@ -22,8 +25,12 @@ constexpr const char* kSeeds[] = {
     "# age 1 2 0 0 0 0 0 0\n# truncated\n# pc 0x1010 3 0x10 _ZN1a1bEv+0x4\n"
     "# java 0x4000000000000004 compiled com.example.Cache put%20it 41 Cache.java\n"
     "\nMAPPED_LIBRARIES:\n00001000-00009000 r-xp 00000000 08:01 42 /lib/a b.so\n",
-    "--- symbol\nbinary=/bin/x\n0x1000 a--b--c<int>\n0x1fff d\n---\n--- heap\nheap_v2/524288\n  t*: 9: 99 [9: 99]\n"
+    "--- symbol\nbinary=/bin/x\n0x1000 a--b--c<int>\n0x1fff d\n---\n--- heap\nheap_v2/524288\n  t*: 9: 99 [10: 99]\n"
     "@ 0x1000 0x2000 0x2000\n  t*: 9: 99 [9: 99]\n@\n t*: 0: 0 [1: 18446744073709551615]\n",
+    "heap profile: 3: 300 [ 5: 500] @ heap_v2/524288\n   2: 200 [ 4: 400] @ 0x10 0x20\n 1: 100 [1: 100] @\n\n"
+    "MAPPED_LIBRARIES:\n00000000-00009000 r-xp 00000000 08:01 42 /lib/a.so\n",
+    "--- symbol\n0x10 a--b\n---\n--- growth\nheap profile: 1: 1 [1: 1] @ growthz\n1: 1 [1: 1] @ 0x10\n",
+    "heap profile: 1: 0 [1: 0]\n1: 0 [0: 7] @ 0x10 0x10\n--- Memory map:\nbuild=/x\n",
     "%warn a warning\nheap_v2/1\n@ 0 0xffffffffffffffff\n  t*: 1: 1 [1: 1]\n",
 };
 constexpr const char* kTokens[] = {"\n",
@@ -111,6 +118,9 @@ void ReadAll(const std::string& text, bool jeprof_compat) {
   ASSERT_TRUE(stacks.ok());
   CollapsedReport(*stacks);
   RawReport(**profile, sum, names);
+  const auto kept = KeepStacks(sum, names, {});
+  ASSERT_TRUE(kept.ok());
+  if (text.size() % 16 == 0) ProtoReport(*kept, sum, names, {});  // packing takes its time
   PerfMap(text).Find(0x1010);
 }
 
@@ -140,6 +150,62 @@ TEST(PerfMapFuzzTest, EachAddressHasTheLastNameThatCoversIt) {
     }
     const PerfMap map(text);
     for (size_t i = 0; i < wanted.size(); ++i) ASSERT_EQ(map.Find(0x1000 + i), wanted[i]) << i << "\n" << text;
+  }
+}
+
+// A profile.proto with all that one may have, unpacked.
+std::string ProtoSeed() {
+  const auto profile = ParseProfile("x.heap", kSeeds[0], {});
+  const auto table = ParseProfile("x.heap", kSeeds[1], {});
+  ProfileSum sum({.labelled = true});
+  sum.Add(**profile);
+  sum.Add(**table);
+  CodeNames names(sum, nullptr, true);
+  const auto stacks = KeepStacks(sum, names, {});
+  return *Unpacked("x", ProtoReport(*stacks, sum, names,
+                                    {.interval_bytes = 7, .time = 1, .duration = 2, .comments = {"about.pid 4711"}}));
+}
+
+double TotalOf(const Profile& profile) {
+  ProfileSum sum({});
+  sum.Add(profile);
+  double total = 0;
+  for (const SumStack& stack : sum.stacks()) total += stack.value.inuse_bytes + stack.value.alloc_objects;
+  return total;
+}
+
+TEST(ProfileProtoFuzzTest, DamagedProfilesGiveAReportOrOneLineOfError) {
+  const std::string seed = ProtoSeed();
+  std::mt19937_64 random(2);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::string bytes = Mutated(seed, random);
+    ASSERT_NO_FATAL_FAILURE(ReadAll(bytes, round % 7 == 0)) << "round " << round << "\n" << absl::CHexEscape(bytes);
+  }
+}
+
+// Never another total, unless something is said.
+TEST(ProfileProtoFuzzTest, EveryCutIsAnErrorOrTheWholeTotal) {
+  const std::string seed = ProtoSeed();
+  const double total = TotalOf(**ParseProfile("x.heap", seed, {}));
+  ASSERT_GT(total, 0);
+  int read = 0;
+  for (size_t size = 0; size < seed.size(); ++size) {
+    const auto profile = ParseProfile("x.heap", seed.substr(0, size), {});
+    if (!profile.ok()) continue;
+    ++read;
+    ASSERT_EQ(TotalOf(**profile), total) << size;
+  }
+  EXPECT_LT(read, 10);  // only what stands behind all names is not missed
+}
+
+TEST(TextFuzzTest, EveryCutIsAnErrorOrTheWholeTotalOrAWarning) {
+  for (const std::string text : kSeeds) {
+    const double total = TotalOf(**ParseProfile("x.heap", text, {}));
+    for (size_t size = 0; size < text.size(); ++size) {
+      const auto profile = ParseProfile("x.heap", text.substr(0, size), {});
+      if (!profile.ok() || !(*profile)->warnings.empty()) continue;
+      ASSERT_EQ(TotalOf(**profile), total) << text.substr(0, size);
+    }
   }
 }
 

@@ -42,7 +42,10 @@ class Parser {
     FinishStack();
     if (options_.jeprof_compat) return absl::OkStatus();
     lines_.TellSkipped();
-    if (!has_map) lines_.WarnWithoutMap();
+    if (!has_map) {
+      lines_.WarnWithoutMap();
+      WarnOfMissingLines();
+    }
     return CheckTotal();
   }
 
@@ -60,6 +63,22 @@ class Parser {
     return lines_.Error(absl::StrCat("expected counts of ", stated_total_.inuse_objects,
                                      " objects as the file's second line says, ", "found ", objects,
                                      ": the file is not whole"));
+  }
+
+  // The only trace of a cut in a symbolized file. jemalloc's lines may add up to more than it says, by rounding.
+  void WarnOfMissingLines() {
+    if (profile_.from_leakshim || !profile_.symbolized) return;
+    uint64_t objects = 0, alloc_objects = 0;
+    for (const CountLine& line : profile_.lines) {
+      if (line.thread != kAllThreads) continue;
+      objects += line.counts.inuse_objects;
+      alloc_objects += line.counts.alloc_objects;
+    }
+    if (has_stated_total_ && objects >= stated_total_.inuse_objects && alloc_objects >= stated_total_.alloc_objects) {
+      return;
+    }
+    lines_.Warn(has_stated_total_ ? "fewer objects than the first 't*:' line says: the file may be cut off"
+                                  : "no 't*:' line before the stacks: whether the file is whole cannot be told");
   }
 
   absl::Status ParseBodyLine() {

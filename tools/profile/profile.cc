@@ -83,7 +83,7 @@ CodePlace FindCode(const Profile& profile, uint64_t address, uint64_t module_id)
     place.path = module->path;
     place.build_id = module->build_id;
     place.offset = pc->elf_address - before_pc;
-    place.is_elf_address = true;
+    place.is_elf_address = !pc->is_file_offset;
     return place;
   }
   for (const Module& module : profile.modules) {
@@ -104,7 +104,11 @@ CodePlace FindCode(const Profile& profile, uint64_t address, uint64_t module_id)
 }
 
 LoadedRange FindLoadedRange(const Profile& profile, uint64_t address, uint64_t module_id) {
-  if (const PcName* pc = ChoosePc(profile, address, module_id); pc != nullptr) module_id = pc->module_id;
+  if (const PcName* pc = ChoosePc(profile, address, module_id); pc != nullptr && pc->is_file_offset) {
+    const Module* module = FindModuleById(profile, pc->module_id);
+    if (module == nullptr) return LoadedRange{};
+    return LoadedRange{.start = module->start, .end = module->end, .file_offset = module->start - module->bias};
+  }
   const Mapping* mapping = FindMapping(profile.mappings, address);
   for (const Module& module : profile.modules) {
     if (address < module.start || address >= module.end || (module_id != 0 && module.id != module_id)) continue;

@@ -62,8 +62,17 @@ struct Module {
 struct PcName {
   uint64_t module_id = 0;  // 0: in no module
   uint64_t elf_address = 0;
-  absl::string_view symbol;  // mangled; empty: none
+  bool is_file_offset = false;    // instead of an ELF address
+  absl::string_view symbol = {};  // mangled; empty: none
   uint64_t symbol_offset = 0;
+};
+
+// A function at a place, from a profile that names all of them itself.
+struct NamedFrame {
+  absl::string_view name;         // as people read it; empty: only the other one is known
+  absl::string_view system_name;  // as the linker or the language has it; empty: not told
+  absl::string_view file;
+  int64_t line = 0;  // 0: unknown
 };
 
 // `# java`: a Java frame.
@@ -117,6 +126,9 @@ struct Profile {
   bool symbolized = false;  // the file carries its own symbol table, by look-up address
   absl::flat_hash_map<uint64_t, absl::string_view> symbols;
   absl::string_view program;  // `binary=` of that table
+
+  // By look-up address: the function that it lies in, then what was inlined into it, each into the one before.
+  absl::flat_hash_map<uint64_t, std::vector<NamedFrame>> named;
 
   std::vector<std::string> warnings;  // whole lines for the user, each naming file and line
 };

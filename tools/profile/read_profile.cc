@@ -10,6 +10,7 @@
 #include "profile/file_text.h"
 #include "profile/gperftools.h"
 #include "profile/heap_v2.h"
+#include "profile/profile_proto.h"
 #include "profile/symbol_section.h"
 #include "profile/text_lines.h"
 
@@ -46,7 +47,9 @@ absl::StatusOr<std::unique_ptr<Profile>> ParseProfile(std::string name, std::str
                        "ELF")) {
     return absl::InvalidArgumentError(absl::StrCat(profile->name, ":1: expected a profile, found a program"));
   }
-  if (absl::Status status = ParseText(profile.get(), options); !status.ok()) return status;
+  const absl::Status status =
+      IsProfileProto(profile->text) ? ParseProfileProto(profile.get()) : ParseText(profile.get(), options);
+  if (!status.ok()) return status;
   return profile;
 }
 

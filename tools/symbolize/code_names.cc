@@ -33,6 +33,24 @@ CodeName FromJava(const JavaFrame& java) {
   return name;
 }
 
+// A name that is the short form of the other one is C++'s; any other is taken as it is.
+CodeName FromNamed(const std::vector<NamedFrame>& frames) {
+  CodeName name;
+  for (const NamedFrame& named : frames) {
+    SourceFrame frame{.function = std::string(named.name),
+                      .file = std::string(named.file),
+                      .line = static_cast<uint64_t>(named.line),
+                      .verbatim = true};
+    const std::string full = Demangle(named.system_name);
+    if (!full.empty() && (named.name.empty() || named.name == full || ShortName(full) == frame.function)) {
+      frame.verbatim = full == frame.function && full == named.system_name;
+      frame.function = full;
+    }
+    name.functions.push_back(std::move(frame));
+  }
+  return name;
+}
+
 absl::string_view BaseName(absl::string_view path) {
   const size_t slash = path.rfind('/');
   return slash == absl::string_view::npos ? path : path.substr(slash + 1);
@@ -68,6 +86,7 @@ std::string HexAddress(uint64_t address) {
 CodeName CodeNames::Find(const Location& location) const {
   if (location.no_stack) return Plain("[no stack]", true);
   const Profile& profile = *location.profile;
+  if (auto named = profile.named.find(location.address); named != profile.named.end()) return FromNamed(named->second);
   if (profile.symbolized) {
     auto found = profile.symbols.find(location.address);
     // Tables list a caller one below its frame; a Java frame is looked up as it is.

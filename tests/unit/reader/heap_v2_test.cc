@@ -69,7 +69,7 @@ TEST(HeapV2Test, WhatIsNoHeapV2IsNamed) {
 TEST(HeapV2Test, WhatMayBeCutOffIsTold) {
   EXPECT_THAT(Parsed("heap_v2/1\n@ 0x10\n  t*: 1: 10 [0: 0]\n")->warnings,
               ElementsAre(HasSubstr("no MAPPED_LIBRARIES")));
-  EXPECT_THAT(Parsed("--- symbol\n---\nheap_v2/1\n@ 0x10\n  t*: 1: 10 [0: 0]\n@ 0x2")->warnings,
+  EXPECT_THAT(Parsed("--- symbol\n---\nheap_v2/1\n  t*: 1: 10 [0: 0]\n@ 0x10\n  t*: 1: 10 [0: 0]\n@ 0x2")->warnings,
               ElementsAre(HasSubstr("no end")));
 }
 

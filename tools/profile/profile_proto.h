@@ -1,0 +1,18 @@
+// The parser of profile.proto, pprof's format, unpacked.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "profile/profile.h"
+
+namespace leakshim {
+
+// True if `bytes` may be a profile.proto: it begins with one of its fields and is no text.
+bool IsProfileProto(absl::string_view bytes);
+
+// Parses `profile->text`. Values are taken as estimated already. A location that has a unique address keeps it; others
+// get one outside user space. Errors: InvalidArgument, `name: what is wrong at byte N`; a profile of something else
+// than memory, or with negative values (a difference), is one.
+absl::Status ParseProfileProto(Profile* profile);
+
+}  // namespace leakshim
