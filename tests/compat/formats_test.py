@@ -160,6 +160,23 @@ def report_proto(profile):
     return path
 
 
+def raw_is_read_alike_by_jeprof_and_google_pprof():
+    for profile in (NATIVE, JAVA, os.path.join(GOLDEN, "symbolized.heap")):
+        path = written(report("--raw", profile))
+        for value in ("--inuse_space", "--inuse_objects", "--alloc_space", "--alloc_objects"):
+            # They cut what jeprof's list names; so does --jeprof-compat.
+            ours = report("--text", "--show_bytes", "--jeprof-compat", value, path)
+            for tool in ("jeprof", "google-pprof"):
+                done = subprocess.run([tool, "--text", "--show_bytes", value, path], capture_output=True, text=True, timeout=60)
+                assert done.returncode == 0, done
+                assert done.stdout == ours, f"{tool} {profile} {value}\n{done.stdout}\nours:\n{ours}"
+        # And by ourselves as what it was made of.
+        text, same = (report("--text", "--show_bytes", file) for file in (path, profile))
+        assert text.splitlines()[0] == same.splitlines()[0], (text, same)
+        assert harness.rows_of(text).get("[no stack]") == harness.rows_of(same).get("[no stack]")
+    assert report("--thread=2", written(report("--raw", JAVA))).startswith("Total (t2): 45.0 MB")
+
+
 def a_proto_of_something_else_is_named():
     # One sample type of CPU time: samples/count, cpu/nanoseconds.
     cpu = (b"\x0a\x04\x08\x01\x10\x02\x0a\x04\x08\x03\x10\x04\x32\x00\x32\x07samples\x32\x05count\x32\x03cpu"

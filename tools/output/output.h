@@ -64,8 +64,9 @@ std::string CodeReport(const std::vector<CodeListing>& listings, Unit unit);
 // One line a stack, `outermost;...;leaf value`, for flame graphs.
 std::string CollapsedReport(const std::vector<NamedStack>& stacks);
 
-// A symbolized profile that needs no binary: `--- symbol`, `--- heap`, then the counts as they were read. Stock jeprof
-// prints it with the same names. Of one profile; `sum` holds that one alone.
+// A symbolized profile that needs no binary: `--- symbol`, then the counts as they were read, in the form that both
+// stock jeprof and google-pprof print with the same names (heap_v2's own is jeprof's alone). Threads stand in `#`
+// lines, for us. Of one profile; `sum` holds that one alone.
 std::string RawReport(const Profile& profile, const ProfileSum& sum, CodeNames& names);
 
 }  // namespace leakshim
