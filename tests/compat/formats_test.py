@@ -177,6 +177,13 @@ def raw_is_read_alike_by_jeprof_and_google_pprof():
     assert report("--thread=2", written(report("--raw", JAVA))).startswith("Total (t2): 45.0 MB")
 
 
+def what_shrank_is_dropped_by_name_across_builds():
+    old, new = (written(f"--- symbol\n0x{at}00 leaf\n0x{at}0f main\n---\nheap_v2/0\n  t*: 5: {size} [0: 0]\n@ 0x{at}00 0x{at}10\n"
+                        f"  t*: 5: {size} [0: 0]\n") for at, size in ((1, 700), (2, 1000)))
+    text = report("--show_bytes", "--base=" + old, "--drop_negative", new)
+    assert harness.rows_of(text) == {"leaf": (300, 300), "main": (0, 300)}, text
+
+
 def a_proto_of_something_else_is_named():
     # One sample type of CPU time: samples/count, cpu/nanoseconds.
     cpu = (b"\x0a\x04\x08\x01\x10\x02\x0a\x04\x08\x03\x10\x04\x32\x00\x32\x07samples\x32\x05count\x32\x03cpu"

@@ -235,9 +235,21 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
         .thread = thread, .one_address_space = flags.jeprof_compat, .labelled = flags.mode == Mode::kProto});
     for (const auto& profile : profiles) sum.Add(*profile);
     if (base != nullptr) sum.Subtract(*base);
-    if (flags.drop_negative) sum.DropNegative();
     CodeNames names(sum, symbolizer, !flags.jeprof_compat, flags.jeprof_compat ? nullptr : &perf_maps);
     if (jeprof_names != nullptr) names.TakeJeprofNames(jeprof_names.get());
+    if (flags.drop_negative) {
+      // Of a base of another build only the names tell which stacks are the same.
+      if (base != nullptr && !flags.jeprof_compat && flags.granularity != "addresses") {
+        sum.MergeLocations([&](LocationId id) {
+          std::string all;
+          for (const SourceFrame& frame : names.Of(id).functions) {
+            absl::StrAppend(&all, frame.function, "\n", flags.granularity == "functions" ? "" : FileLine(frame), "\n");
+          }
+          return all;
+        });
+      }
+      sum.DropNegative();
+    }
     if (flags.mode == Mode::kRaw) {
       text += RawReport(*profiles.front(), sum, names);
       break;

@@ -46,12 +46,23 @@ LocationId ProfileSum::Intern(const Profile& profile, uint32_t space, uint64_t a
       key.space = kJavaSpace;
       key.address = file_ids_.try_emplace(frame, file_ids_.size()).first->second;
     }
+  } else if (auto symbol = profile.symbols.find(address);
+             !options_.one_address_space && profile.symbolized && symbol != profile.symbols.end()) {
+    key.space = kFirstFileSpace +
+                file_ids_.try_emplace(absl::StrCat("symbol\n", symbol->second), file_ids_.size()).first->second;
   } else if (!options_.one_address_space) {
     const CodePlace place = FindCode(profile, address, module_id);
     if (!place.path.empty()) {
-      const std::string file = absl::StrCat(place.path, "\n", place.build_id, "\n", place.is_elf_address ? 1 : 0);
+      // A file with a build id is the same one under any path.
+      const std::string file = absl::StrCat(place.build_id.empty() ? place.path : "", "\n", place.build_id, "\n",
+                                            place.is_elf_address ? 1 : 0);
       key.space = kFirstFileSpace + file_ids_.try_emplace(file, file_ids_.size()).first->second;
       key.address = place.offset;
+    } else if (auto named = profile.named.find(address); named != profile.named.end()) {
+      const NamedFrame& frame = named->second.front();
+      key.space = kFirstFileSpace +
+                  file_ids_.try_emplace(absl::StrCat("symbol\n", frame.system_name, "\n", frame.name), file_ids_.size())
+                      .first->second;
     }
   }
   auto [entry, added] = location_ids_.try_emplace(key, static_cast<LocationId>(locations_.size()));
@@ -186,6 +197,22 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
         sum.value += part.value;
       }
     }
+  }
+}
+
+void ProfileSum::MergeLocations(const std::function<std::string(LocationId)>& name) {
+  absl::flat_hash_map<std::string, LocationId> first;
+  std::vector<LocationId> same(locations_.size());
+  for (LocationId id = 0; id < locations_.size(); ++id) same[id] = first.try_emplace(name(id), id).first->second;
+  const std::vector<SumStack> stacks = std::exchange(stacks_, {});
+  const std::vector<LocationId> frames = std::exchange(frames_, {});
+  stack_set_.clear();
+  for (const SumStack& stack : stacks) {
+    const uint32_t start = static_cast<uint32_t>(frames_.size());
+    for (uint32_t i = 0; i < stack.count; ++i) frames_.push_back(same[frames[stack.first + i]]);
+    SumStack& sum = stacks_[InternStack(start, stack.label)];
+    sum.value += stack.value;
+    sum.variance += stack.variance;
   }
 }
 

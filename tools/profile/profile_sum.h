@@ -3,8 +3,9 @@
 // 1. Each count line is estimated on its own, by its own file's interval, and then added.
 // 2. A location is a look-up address of one process: the leaf's address as it is, a caller's minus one; of a Java frame
 //    its address, which is a name and no place. Dumps of one process share locations by address, different processes by
-//    file and offset or by what names the Java frame, so that the same code in two processes is one location wherever
-//    it was loaded.
+//    build id and offset, wherever the file lay and was loaded (by path and offset without one), or by what names the
+//    Java frame. Where a profile has only names, an address is one location as long as it has one name;
+//    MergeLocations() makes one of all that have the same.
 // 3. Stacks are distinct: one entry for each list of locations, or for each label of it.
 #pragma once
 
@@ -73,6 +74,9 @@ class ProfileSum {
   void Add(const Profile& profile) { Merge(profile, false); }
   // Subtracts a base; a location that only the base has is kept, with negative values.
   void Subtract(const Profile& profile) { Merge(profile, true); }
+  // Makes one location of all that `name` calls alike, and one stack of those that become the same: code of two
+  // builds, or of files without build ids.
+  void MergeLocations(const std::function<std::string(LocationId)>& name);
   // Differences below zero become zero.
   void DropNegative();
 

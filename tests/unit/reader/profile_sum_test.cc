@@ -168,5 +168,40 @@ TEST(ProfileSumTest, OnlyBlocksOfSomeLabels) {
   EXPECT_EQ(sum.stacks()[0].value.inuse_bytes, 94);
 }
 
+TEST(ProfileSumTest, AFileWithABuildIdIsTheSameUnderAnyPath) {
+  const auto dump = [](int pid, const std::string& id, const std::string& path) {
+    return Parsed(absl::StrCat("heap_v2/0\n# leakshim 1\n# about.pid ", pid, "\n# module 1 ", id,
+                               " 0x1000 0x1fff 0x1000 ", path, "\n@ 0x1100\n  t*: 1: 10 [0: 0]\n"));
+  };
+  const auto host = dump(1, "ab", "/x.so"), container = dump(2, "ab", "/c/x.so"), other = dump(3, "cd", "/x.so");
+  const auto unknown = dump(4, "-", "/x.so"), elsewhere = dump(5, "-", "/c/x.so");
+  ProfileSum sum({});
+  sum.Add(*host);
+  sum.Subtract(*container);
+  ASSERT_EQ(sum.stacks().size(), 1u);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_bytes, 0);
+  for (const auto* profile : {&other, &unknown, &elsewhere}) sum.Add(**profile);
+  EXPECT_EQ(sum.stacks().size(), 4u);
+}
+
+// Two symbolized files say nothing of their processes.
+TEST(ProfileSumTest, OneAddressOfTwoNamesIsTwoLocations) {
+  const auto a = Parsed("--- symbol\n0x10 a\n---\nheap_v2/0\n  t*: 1: 10 [0: 0]\n@ 0x10\n  t*: 1: 10 [0: 0]\n");
+  const auto b = Parsed(
+      "--- symbol\n0x10 b\n0x20 a\n---\nheap_v2/0\n  t*: 1: 10 [0: 0]\n@ 0x20\n  t*: 1: 10 [0: 0]\n@ 0x10\n"
+      "  t*: 1: 10 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*a);
+  sum.Subtract(*b);
+  ASSERT_EQ(sum.stacks().size(), 3u);
+  sum.MergeLocations([&](LocationId id) {
+    const Location& location = sum.locations()[id];
+    return std::string(location.profile->symbols.at(location.address));
+  });
+  ASSERT_EQ(sum.stacks().size(), 2u);
+  EXPECT_EQ(sum.stacks()[0].value.inuse_bytes, 0);
+  EXPECT_EQ(sum.stacks()[1].value.inuse_bytes, -10);
+}
+
 }  // namespace
 }  // namespace leakshim
