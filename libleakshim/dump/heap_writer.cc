@@ -484,11 +484,9 @@ class HeapWriter {
   void WriteFrame(const Module& module, Frame frame, const char* symbol, uint64_t offset);
 
   void WriteMappedLibraries() {
-    char path[64];
-    TextBuffer name(path, sizeof(path));
-    name.Append("/proc/").AppendSigned(context_.pid).Append("/maps").AppendChar(0);
-    int fd = os::Open(path, O_RDONLY);
-    if (fd < 0) fd = os::Open("/proc/self/maps", O_RDONLY);
+    // Our own: the dump task shares the memory, and has it still when the process was killed meanwhile, whose own file
+    // is empty then.
+    int fd = os::Open("/proc/self/maps", O_RDONLY);
     if (fd < 0) return;  // as jemalloc: no map is no error
     out_.Append("\nMAPPED_LIBRARIES:\n");
     Scratch<char> buffer(64 << 10);
