@@ -283,6 +283,25 @@ LEAKSHIM_EXPORT int leakshim_dump(char* path, size_t path_bytes) {
   return leakshim::Dumper::Now(leakshim::DumpReason::kRequest, 5'000'000'000u, path, path_bytes);
 }
 
+LEAKSHIM_EXPORT int leakshim_dump_to(const char* path) {
+  if (path == nullptr || path[0] == 0) return -EINVAL;
+  if (!leakshim::IsOn()) return -ENODEV;
+  leakshim::ShimScope scope;
+  return leakshim::Dumper::NowTo(path, 5'000'000'000u);
+}
+
+LEAKSHIM_EXPORT int leakshim_set_active(int active) {
+  return leakshim::NoticeFork() ? leakshim::Dumper::SetActive(active != 0) : -ENODEV;
+}
+
+LEAKSHIM_EXPORT int leakshim_name_thread(const char* name) {
+  using Phase = leakshim::CaptureConfig::Phase;
+  Phase phase = leakshim::capture_config.phase.load(std::memory_order_acquire);
+  if ((phase != Phase::kOn && phase != Phase::kDormant) || !leakshim::NoticeFork()) return -ENODEV;
+  leakshim::ShimScope scope;
+  return leakshim::ThreadBuffer::NameThread(name != nullptr ? name : "") ? 0 : -ENOMEM;
+}
+
 LEAKSHIM_EXPORT int leakshim_read_counters(struct leakshim_counters* counters, size_t bytes) {
   using namespace leakshim;  // NOLINT
   NoticeFork();
@@ -299,6 +318,8 @@ LEAKSHIM_EXPORT int leakshim_read_counters(struct leakshim_counters* counters, s
       .stacks = StackTable::Count(),
       .dumps = dumps.written,
       .dumps_failed = dumps.failed,
+      .active = capture_config.phase.load(std::memory_order_relaxed) == CaptureConfig::Phase::kOn,
+      .interval_bytes = uint64_t{1} << capture_config.lg_sample.load(std::memory_order_relaxed),
   };
   memset(counters, 0, bytes);
   memcpy(counters, &now, bytes < sizeof(now) ? bytes : sizeof(now));

@@ -27,6 +27,14 @@ constinit Atomic<uint64_t> foreign_samples{0};
 constinit Atomic<uint64_t> foreign_bytes{0};
 constinit Atomic<ThreadInfo*> thread_pages[kMaxThreadPages];
 
+// Names that the program gave, from 1.
+constexpr uint32_t kGivenNames = 1024;
+struct GivenName {
+  Atomic<uint64_t> words[kThreadNameBytes / 8];
+};
+constinit Atomic<GivenName*> given_names{nullptr};
+constinit Atomic<uint32_t> given_count{0};
+
 template <typename T, size_t N>
 T* PageOf(Atomic<T*> (&directory)[N], uint32_t page, size_t bytes) {
   // acquire: pairs with the release below; the mapping is zeroed before anyone can see it.
@@ -149,6 +157,18 @@ void SetThreadName(ThreadInfo* info, const char (&name)[16]) {
   for (int i = 0; i < 2; i++) info->name[i].store(words[i], std::memory_order_relaxed);
 }
 
+void ReadThreadName(const ThreadInfo& info, char (&name)[kThreadNameBytes]) {
+  memset(name, 0, sizeof(name));
+  // acquire: pairs with NameThread(); a number stands for a name.
+  uint32_t given = info.given.load(std::memory_order_acquire);
+  const Atomic<uint64_t>* words = given != 0 ? given_names.load(std::memory_order_acquire)[given].words : info.name;
+  size_t bytes = given != 0 ? kThreadNameBytes : sizeof(info.name);
+  for (size_t i = 0; i < bytes / 8; i++) {
+    uint64_t word = words[i].load(std::memory_order_relaxed);
+    memcpy(name + 8 * i, &word, sizeof(word));
+  }
+}
+
 uint16_t DumpEpoch::Begin() {
   auto next = static_cast<uint16_t>(word_.load(std::memory_order_relaxed) + 1);
   // seq_cst: the scan that follows must not be ordered before threads can see the new epoch.
@@ -198,6 +218,43 @@ void ThreadBuffer::Enter() {
   }
   state.generation = generation;
   entered_generation.store(generation, std::memory_order_relaxed);
+}
+
+bool ThreadBuffer::NameThread(const char* name) {
+  Enter();
+  ThreadInfo* info = Thread(thread_state.uid);
+  if (info == nullptr) return false;
+  if (name[0] == 0) {
+    info->given.store(0, std::memory_order_relaxed);
+    return true;
+  }
+  GivenName* names = given_names.load(std::memory_order_acquire);
+  if (names == nullptr) {
+    auto* fresh = static_cast<GivenName*>(os::MapOwn(kGivenNames * sizeof(GivenName)));
+    if (fresh == nullptr) return false;
+    // acq_rel: who sees the table sees it zeroed, as it was mapped.
+    if (given_names.compare_exchange_strong(names, fresh, std::memory_order_acq_rel)) {
+      names = fresh;
+    } else {
+      os::UnmapOwn(fresh, kGivenNames * sizeof(GivenName));
+    }
+  }
+  uint32_t number = info->given.load(std::memory_order_relaxed);
+  if (number == 0) number = given_count.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (number >= kGivenNames) {
+    given_count.store(kGivenNames, std::memory_order_relaxed);
+    return false;
+  }
+  uint64_t words[kThreadNameBytes / 8] = {};
+  size_t bytes = strlen(name);
+  memcpy(words, name, bytes < kThreadNameBytes ? bytes : kThreadNameBytes - 1);
+  // relaxed: a name torn between two is a wrong label, no more.
+  for (size_t i = 0; i < kThreadNameBytes / 8; i++) {
+    names[number].words[i].store(words[i], std::memory_order_relaxed);
+  }
+  // release: pairs with ReadThreadName().
+  info->given.store(number, std::memory_order_release);
+  return true;
 }
 
 RecordId ThreadBuffer::Claim() {

@@ -68,12 +68,18 @@ static_assert(sizeof(ChunkHeader) == sizeof(Record));
 
 // Who sampled: kept for as long as the process, because live records outlast their thread.
 struct ThreadInfo {
-  Atomic<uint64_t>
-      name[2];  // the kernel's 16 bytes; as of the first sample, renewed by each dump while the thread lives
+  // The kernel's 16 bytes; as of the first sample, renewed by each dump while the thread lives.
+  Atomic<uint64_t> name[2];
   Atomic<int32_t> tid;
+  Atomic<uint32_t> given;  // number of the name that the program gave it; 0: none
 };
+static_assert(sizeof(ThreadInfo) == 24);  // of every thread that there ever was
 
 void SetThreadName(ThreadInfo* info, const char (&name)[16]);
+
+// A name with its NUL; longer ones are cut.
+inline constexpr size_t kThreadNameBytes = 48;
+void ReadThreadName(const ThreadInfo& info, char (&name)[kThreadNameBytes]);
 
 // The epoch of dumps: bit 16 says that one is running.
 class DumpEpoch {
@@ -93,6 +99,10 @@ class ThreadBuffer {
  public:
   // Makes the calling thread known to this process (again after fork): uid and ownership. Cheap when it already is.
   static void Enter();
+
+  // What dumps call the calling thread; "": what the kernel does. False: no memory for it, or a thousand
+  // threads have names already.
+  static bool NameThread(const char* name);
 
   // A record that is the calling thread's to fill (state kClaimed), or 0 at the memory cap.
   static RecordId Claim();

@@ -1,5 +1,7 @@
 #include "dump/dumper.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -45,6 +47,7 @@ struct Job {
   int pid;
   int result;
   Control::Request request;  // number 0: nobody asked through the control page
+  const char* path;          // where to, in place of the prefix; nullptr: there
   bool deep;
   bool may_ask_malloc;  // from where the job runs
   DeepFacts asked;      // malloc was asked before the job began
@@ -82,6 +85,22 @@ void AskMalloc(DeepFacts* deep) {
   Stalled(before);
 }
 
+// Of a dump into a file that its caller names.
+constinit char named_temporary[4096] = {};
+
+int BeginNamed(const char* path) {
+  TextBuffer name(named_temporary, sizeof(named_temporary));
+  name.Append(path).AppendChar('.').AppendDecimal(os::MonotonicNs()).Append(".tmp").AppendChar(0);
+  if (name.Error() != 0) return -ENAMETOOLONG;
+  return os::Open(named_temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY, config.mode);
+}
+
+int FinishNamed(const char* path, int error) {
+  if (error == 0) error = os::RenameNoReplace(named_temporary, path);
+  if (error != 0) os::Unlink(named_temporary);
+  return error;
+}
+
 int WriteDump(const Job& what) {
   uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
   if (facts == nullptr) facts = static_cast<ProcessFacts*>(os::MapForDump(sizeof(ProcessFacts)));
@@ -92,7 +111,7 @@ int WriteDump(const Job& what) {
     CollectPageFacts(&facts->deep);
   }
   uint64_t start_s = facts != nullptr && facts->start_time_ns.known ? facts->start_time_ns.value / 1'000'000'000u : 0;
-  int fd = files.Begin(what.pid, start_s);
+  int fd = what.path != nullptr ? BeginNamed(what.path) : files.Begin(what.pid, start_s);
   if (fd < 0) return fd;
   auto* buffer = static_cast<char*>(os::MapForDump(kBufferBytes));
   Output output{fd, os::FileSizeLimit()};
@@ -124,6 +143,7 @@ int WriteDump(const Job& what) {
   if (buffer != nullptr) os::UnmapForDump(buffer, kBufferBytes);
   int closed = os::Close(fd);
   if (error == 0) error = closed;
+  if (what.path != nullptr) return FinishNamed(what.path, error);
   if (error != 0) {
     files.Abandon(error);
     return error;
@@ -142,7 +162,7 @@ void RunJob(void*) {
   (job.result == 0 ? written : failed).fetch_add(1, std::memory_order_relaxed);
   if (job.result == 0) {
     dumps_of_generation.fetch_add(1, std::memory_order_relaxed);
-    Control::TellDump(files.path(), written.load(std::memory_order_relaxed));
+    Control::TellDump(job.path != nullptr ? job.path : files.path(), written.load(std::memory_order_relaxed));
   }
   if (job.request.number != 0) Control::Answer(job.request, -job.result);
 }
@@ -185,14 +205,9 @@ bool Obey(const Control::Request& request, uint64_t now_ns) {
       }
       error = config.prefix[0] == 0 ? ENODEV : ENODATA;
       break;
-    case ControlRequest::kSetActive: {
-      auto phase = request.argument != 0 ? CaptureConfig::Phase::kOn : CaptureConfig::Phase::kDormant;
-      // release: as lifecycle's.
-      if (capture_config.phase.exchange(phase, std::memory_order_release) != phase) {
-        Control::TellActive(request.argument != 0);
-      }
+    case ControlRequest::kSetActive:
+      Dumper::SetActive(request.argument != 0);
       break;
-    }
     case ControlRequest::kSetLgSample:
       if (request.argument > kLongestLg) {
         error = EINVAL;
@@ -287,6 +302,31 @@ int Dumper::Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_
   DumpTask::Unlock();
   DumpTask::ReapEnded();
   return result;
+}
+
+int Dumper::NowTo(const char* path, uint64_t timeout_ns) {
+  if (!DumpTask::Lock(timeout_ns)) return -EBUSY;
+  Prepare(DumpReason::kNone);
+  job.reason = DumpReason::kRequest;
+  job.path = path;
+  RunHere(&RunJob);
+  int result = job.result;
+  DumpTask::Unlock();
+  DumpTask::ReapEnded();
+  return result;
+}
+
+int Dumper::SetActive(bool active) {
+  using Phase = CaptureConfig::Phase;
+  Phase wanted = active ? Phase::kOn : Phase::kDormant, seen = capture_config.phase.load(std::memory_order_relaxed);
+  do {
+    if (seen != Phase::kOn && seen != Phase::kDormant) return -ENODEV;
+    if (seen == wanted) return active ? 1 : 0;
+    // release: as lifecycle's. Never out of kOff.
+  } while (
+      !capture_config.phase.compare_exchange_weak(seen, wanted, std::memory_order_release, std::memory_order_relaxed));
+  Control::TellActive(active);
+  return active ? 0 : 1;
 }
 
 void Dumper::AtExit() {

@@ -42,6 +42,12 @@ class Dumper {
   // running.
   static int Now(DumpReason reason, uint64_t timeout_ns, char* path, size_t path_bytes);
 
+  // The same into the file `path`, which must not exist yet.
+  static int NowTo(const char* path, uint64_t timeout_ns);
+
+  // Samples, or lets things pass. Returns 1 or 0, as it was, or -ENODEV. Context: anywhere.
+  static int SetActive(bool active);
+
   // At exit: the final dump, unless it is off or there is nothing to tell.
   static void AtExit();
 

@@ -261,11 +261,8 @@ class HeapWriter {
   void AppendThreadName(uint32_t uid) {
     const ThreadInfo* info = ThreadBuffer::Thread(uid);
     if (info == nullptr) return;
-    char name[17] = {};
-    for (size_t i = 0; i < 2; i++) {
-      uint64_t word = info->name[i].load(std::memory_order_relaxed);
-      memcpy(name + 8 * i, &word, sizeof(word));
-    }
+    char name[kThreadNameBytes];
+    ReadThreadName(*info, name);
     if (name[0] != 0) out_.AppendChar(' ').AppendEscaped(name, TextBuffer::Escape::kLastField);
   }
 

@@ -13,7 +13,8 @@ HOOKS |= {f"_Zn{kind}m{rest}" for kind in "wa" for rest in ("", "RKSt9nothrow_t"
                                                              "St11align_val_tRKSt9nothrow_t")}
 HOOKS |= {f"_Zd{kind}Pv{rest}" for kind in "la" for rest in ("", "m", "RKSt9nothrow_t", "St11align_val_t",
                                                               "mSt11align_val_t", "St11align_val_tRKSt9nothrow_t")}
-API = {"leakshim_version", "leakshim_dump", "leakshim_read_counters"}
+API = {"leakshim_version", "leakshim_dump", "leakshim_dump_to", "leakshim_set_active", "leakshim_name_thread",
+       "leakshim_read_counters"}
 # The loader's list of loaded objects: data, not a function.
 IMPORTS = {"_r_debug"}
 
