@@ -2,7 +2,7 @@
 # The tests that take long, in their long form: hours. What scripts/test.sh runs of them is a sample.
 #
 #   scripts/soak.sh             everything
-#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers, leaks
+#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers, leaks, production
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
@@ -64,8 +64,14 @@ soak_leaks() {
   python3 tests/leaks/corpus_test.py 120
 }
 
+# Two and a half million holes in 10 GB, a disk that comes and goes, 10 000 dumps of one process.
+soak_production() {
+  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
+  LEAKSHIM_SOAK=1 python3 tests/preload/production_test.py
+}
+
 parts=("$@")
-((${#parts[@]})) || parts=(jvm unwind hazards suites servers leaks)
+((${#parts[@]})) || parts=(jvm unwind hazards suites servers leaks production)
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 cmake --preset release >/dev/null

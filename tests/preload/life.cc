@@ -200,6 +200,21 @@ void Daemon(const char* path) {
     for (int fd : files) {
       if (write(fd, "0123456789\n", 11) != 11) _exit(4);
     }
+    if (round % 10 != 0) continue;
+    // A child, and a number that is free again between two dumps.
+    pid_t child = fork();
+    if (child == 0) {
+      close(files[7]);
+      Churn(3'000);
+      _exit(0);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || status != 0) _exit(5);
+    if (close(files[3]) != 0) _exit(6);
+    Churn(2'000);
+    char name[4096];
+    snprintf(name, sizeof(name), "%s.3", path);
+    if (open(name, O_RDWR | O_APPEND) != files[3]) _exit(7);
   }
   _exit(0);
 }
