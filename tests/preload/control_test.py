@@ -1,9 +1,11 @@
 """`leakshim status`, `dump` and `set` on running processes, and the page between them."""
 
 import contextlib
+import math
 import os
 import re
 import signal
+import statistics
 import subprocess
 import tempfile
 import time
@@ -17,12 +19,12 @@ DEMO = os.path.join(harness.BUILD, "demo", "demo.jar")
 class Running:
     """A program under the library with a temporary directory of its own, and the launcher to talk to it."""
 
-    def __init__(self, command, conf, temporary=None, preload=harness.LIBRARY):
+    def __init__(self, command, conf, temporary=None, preload=harness.LIBRARY, stdin=None, stdout=subprocess.DEVNULL):
         self.directory = tempfile.mkdtemp(prefix="leakshim-test-")
         self.temporary = temporary or tempfile.mkdtemp(prefix="leakshim-test-")
         self.env = {name: value for name, value in os.environ.items() if name not in ("LEAKSHIM_CONF", "MALLOC_CONF")}
         self.env["TMPDIR"] = self.temporary
-        self.process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen(command, cwd=self.directory, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True,
                                         env={**self.env, "LD_PRELOAD": preload, "LEAKSHIM_CONF": conf})
         self.pid = str(self.process.pid)
 
@@ -133,23 +135,36 @@ def a_setting_takes_hold_and_old_samples_keep_their_weight():
 
 
 def totals_stay_unbiased_over_changes_of_the_interval():
-    """Blocks that stay, allocated while the interval goes up and down: many runs, the mean within four standard errors."""
-    runs, megabytes = 24, 12
-    estimates = []
+    """Blocks that stay, a fifth under each of five intervals, changed while others come and go: many runs, the mean of their
+    errors, in units of what theory gives for one, within four standard errors; and their spread that of theory."""
+    intervals, megabytes, size = (15, 18, 13, 17, 16), 4, 10_000
+    runs = 200 if os.environ.get("LEAKSHIM_SOAK") else 16
+    # Each block counts size/p with chance p.
+    chances = [1 - math.exp(-size / 2 ** lg) for lg in intervals]
+    blocks = megabytes * 1_000_000 // size
+    sigma = math.sqrt(sum(blocks * size * size * (1 - chance) / chance for chance in chances))
+    errors = []
     for seed in range(runs):
-        running = Running([harness.program("peaks"), str(megabytes), str(megabytes)], f"lg_prof_sample:14,prof_seed:{seed}")
-        running.process.wait()
-        running = Running(["env", "PAUSE=1", harness.program("peaks"), str(megabytes)], f"lg_prof_sample:14,prof_seed:{seed}")
-        with contextlib.suppress(AssertionError):
-            running.wait_for_page()
-        for value in (17, 12, 15):
-            running.cli("set", running.pid, f"lg_prof_sample:{value}")
-        running.process.wait()
-        final = [path for path in harness.dumps_in(running.directory) if ".f" in path]
-        estimates.append(harness.Dump(final[-1]).estimated_total()[1])
-    mean = sum(estimates) / runs
-    spread = (sum((estimate - mean) ** 2 for estimate in estimates) / (runs - 1)) ** 0.5
-    assert abs(mean - megabytes * 1e6) < 4 * spread / runs ** 0.5 + 0.004 * megabytes * 1e6, (mean, spread)
+        steps = [str(megabytes * (n + 1)) for n in range(len(intervals))]
+        running = Running(["env", "STEPS=1", harness.program("peaks"), "0", *steps],
+                          f"lg_prof_sample:14,prof_seed:{seed},prof_time_interval:0,prof_only:peaks", stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+        for lg in intervals:
+            assert running.process.stdout.readline() == "step\n"
+            changed = running.cli("set", running.pid, f"lg_prof_sample:{lg}")
+            assert changed.returncode == 0, changed
+            running.process.stdin.write("x")
+            running.process.stdin.flush()
+        assert running.process.stdout.readline() == "step\n"
+        dump = harness.Dump(running.cli("dump", running.pid).stdout.strip())
+        dump.check_books()
+        # Blocks of other sizes are the program's own.
+        kept = [line for stack in dump.stacks for line in stack[1] if line[0] and 9_000 < line[1] / line[0] < 10_500]
+        errors.append((sum(dump.estimate(line)[1] for line in kept) - len(intervals) * megabytes * 1e6) / sigma)
+        running.process.kill()
+        running.process.communicate()
+    assert abs(statistics.fmean(errors)) <= 4 / math.sqrt(runs), errors
+    assert abs(statistics.stdev(errors) - 1) <= 4 / math.sqrt(2 * runs), errors
 
 
 def a_dormant_process_is_woken():
