@@ -92,7 +92,9 @@ Page PageOf(int pid) {
 
 unsigned long long StartTicks(int pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  // Not by the buffer's iterators: those throw where the process ends between opening and reading.
+  std::getline(file, text, '\0');
   const size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return 0;
   std::vector<absl::string_view> fields = absl::StrSplit(absl::string_view(text).substr(name_end + 2), ' ');
