@@ -4,11 +4,14 @@ import concurrent.futures
 import difflib
 import functools
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "preload"))
 import harness  # noqa: E402
@@ -266,6 +269,51 @@ def listings_need_no_program_and_no_address_in_a_name():
     assert nothing.returncode == 0 and "no function that matches" in nothing.stderr, nothing
     missing = in_build(harness.LEAKPROF, "--disasm=main", "--tools=objdump:/nowhere/objdump,/usr/bin/", profile)
     assert missing.returncode == 2 and "/nowhere/objdump" in missing.stderr, missing
+
+
+def commands_answer_alike():
+    program, profile = corpus()[0]
+    commands = "\n".join(["top", "top3", "text5 --cum", "top --lines -main -recurse", "  top4   -put", "list ns::outer|recurse",
+                          "list recurse -main", "disasm recurse", "", "nonsense", "help", "top3 something", "quit", "top"]) + "\n"
+    for options in ([], ["--focus=main", "--show_bytes"], ["--ignore=recurse", "--inuse_objects"], ["--lines"]):
+        run = lambda tool, *more: subprocess.run([tool, *more, *options, "--interactive", program, profile], input=commands,
+                                                 capture_output=True, text=True, timeout=60, cwd=harness.BUILD)
+        ours, theirs = run(harness.LEAKPROF, "--jeprof-compat"), run("jeprof")
+        assert ours.returncode == theirs.returncode == 0, (options, ours, theirs)
+        assert ours.stdout == theirs.stdout, f"{options}\n" + "\n".join(difflib.unified_diff(
+            theirs.stdout.splitlines(), ours.stdout.splitlines(), "jeprof", "ours", lineterm="", n=0))
+        assert ours.stderr.count("(leakprof) ") == 13 and "Unknown command" in ours.stderr, ours.stderr
+
+
+def a_terminal_gets_a_prompt_with_completion_and_history():
+    program, profile = corpus()[0]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(harness.LEAKPROF, ["leakprof", program, profile])
+    seen = ""
+
+    def expect(pattern):
+        nonlocal seen
+        deadline = time.monotonic() + 30
+        while not re.search(pattern, seen):
+            assert time.monotonic() < deadline, f"no {pattern} in {seen!r}"
+            if select.select([terminal], [], [], 1)[0]:
+                seen += os.read(terminal, 1 << 16).decode(errors="replace")
+        seen = ""
+
+    try:
+        expect(r"\(leakprof\) ")
+        os.write(terminal, b"top2\n")
+        expect(r"(?s)Total: .*MB.*\(leakprof\) ")
+        os.write(terminal, b"\x1b[A\n")  # the line before
+        expect(r"(?s)Total: .*MB.*\(leakprof\) ")
+        os.write(terminal, b"li\t ns::rec\t\n")
+        expect(r"(?s)Total: .*ROUTINE =+ ns::recurse in .*\(leakprof\) ")
+        os.write(terminal, b"quit\n")
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(terminal)
 
 
 def addresses_on_standard_input_are_named_alike():

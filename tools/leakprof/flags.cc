@@ -66,6 +66,7 @@ constexpr FlagSpec kFlags[] = {
     {"gv", kJeprof, Group::kMode, Mode::kGv, nullptr, "call graph, opened in a browser or viewer"},
     {"list", kJeprof, Group::kMode, Mode::kList, "REGEX", ""},
     {"disasm", kJeprof, Group::kMode, Mode::kDisasm, "REGEX", "functions by source line; by instruction"},
+    {"interactive", kJeprof, Group::kMode, Mode::kInteractive, nullptr, "ask for commands"},
     {"callgrind", kJeprof, Group::kMode, Mode::kCallgrind, nullptr, "for kcachegrind and callgrind_annotate"},
     {"symbols", kJeprof, Group::kMode, Mode::kSymbols, nullptr, "names for addresses on standard input, behind maps"},
     {"raw", kJeprof, Group::kMode, Mode::kRaw, nullptr, "a profile with its names in it, that needs no binary"},

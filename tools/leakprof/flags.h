@@ -32,7 +32,8 @@ enum class Mode {
   kGv,
   kEvince,
   kWeb,
-  kProto
+  kProto,
+  kInteractive,
 };
 
 // Whether the mode is a call graph, drawn or not.
@@ -51,7 +52,10 @@ struct Flags {
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;
-  std::string routine;   // --list, --disasm: of which functions
+  // Of a command that was typed with --interactive.
+  bool typed = false;
+  std::string typed_focus, typed_ignore;
+  std::string routine;                // --list, --disasm: of which functions
   std::string plumbing;               // a file of rules; "none": no frame is hidden; "": the built-in list
   std::string thread;                 // "": all together; "*": each; else a number
   std::string output;                 // the file that the report goes to; "": standard output

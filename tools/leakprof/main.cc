@@ -18,6 +18,7 @@
 #include "leakprof/debug_files_from.h"
 #include "leakprof/flags.h"
 #include "leakprof/graph_command.h"
+#include "leakprof/interactive.h"
 #include "leakprof/listing_command.h"
 #include "leakprof/series_commands.h"
 #include "leakprof/symbols_command.h"
@@ -186,6 +187,12 @@ absl::StatusOr<std::string> MakeProto(const Flags& flags, const ProfileSum& sum,
                       .comments = CommentsOf(profile)});
 }
 
+// What matches one or the other, of which either may be empty.
+std::string AnyOf(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return absl::StrCat(a, b);
+  return absl::StrCat("(?:", a, ")|(?:", b, ")");
+}
+
 // The names that jeprof finds with its tools. It knows the memory map of one profile only, the first one's.
 absl::StatusOr<std::unique_ptr<JeprofNames>> MakeJeprofNames(const Flags& flags, const Profiles& profiles,
                                                              const Profile* base) {
@@ -204,30 +211,131 @@ absl::StatusOr<std::unique_ptr<JeprofNames>> MakeJeprofNames(const Flags& flags,
                            MapsOf(profiles.front()->text), addresses);
 }
 
+// What a report is made from.
+struct Session {
+  const Profiles& profiles;
+  const Profile* base = nullptr;
+  AllocatorFrames allocator_frames;
+  std::unique_ptr<JeprofNames> jeprof_names;  // null: our own names
+};
+
+// What the command's own filters leave, as jeprof tells it above each answer.
+absl::StatusOr<std::string> WhatIsLeft(const Flags& flags, const ProfileSum& sum, CodeNames& names,
+                                       CallGraphOptions options) {
+  double total = 0;
+  for (const SumStack& stack : sum.stacks()) total += ValueOf(stack.value, options.value);
+  const auto amount = [&](double value) { return FormatValue(value, UnitOf(flags)); };
+  const absl::string_view unit = UnitName(UnitOf(flags));
+  std::string text = absl::StrCat("Total: ", amount(total), " ", unit, "\n");
+  const auto add = [&](const char* how, const std::string& pattern) -> absl::Status {
+    const absl::StatusOr<double> left = KeptValue(sum, names, options);
+    if (!left.ok()) return left.status();
+    absl::StrAppend(&text, "After ", how, " '", pattern, "': ", amount(*left), " ", unit, " of ", amount(total), " (",
+                    FormatPercent(*left, total, false), ")\n");
+    return absl::OkStatus();
+  };
+  options.ignore = flags.ignore;
+  if (!flags.typed_focus.empty()) {
+    if (absl::Status status = add("focusing on", flags.typed_focus); !status.ok()) return status;
+  }
+  if (!flags.typed_ignore.empty()) {
+    options.ignore = AnyOf(flags.ignore, flags.typed_ignore);
+    if (absl::Status status = add("ignoring", flags.typed_ignore); !status.ok()) return status;
+  }
+  return text;
+}
+
+// Appends one report, of one thread or all, to `text`. Says what went wrong.
+ExitStatus OneReport(const Flags& flags, const Session& session, uint64_t thread, const ProfileSum& sum,
+                     CodeNames& names, std::string* text) {
+  CallGraphOptions options{.value = KindOf(flags),
+                           .granularity = GranularityOf(flags),
+                           .focus = flags.focus,
+                           .ignore = AnyOf(flags.ignore, flags.typed_ignore),
+                           .retain = flags.retain,
+                           .exclude = flags.exclude,
+                           .also_focus = flags.typed_focus,
+                           .jeprof_compat = flags.jeprof_compat,
+                           .with_edges = IsGraph(flags.mode),
+                           .allocator_frames = &session.allocator_frames};
+  if (flags.typed && flags.mode != Mode::kCallgrind) {
+    const absl::StatusOr<std::string> left = WhatIsLeft(flags, sum, names, options);
+    if (!left.ok()) {
+      Say(left.status().message());
+      return kBadUsage;
+    }
+    absl::StrAppend(text, *left);
+  }
+  if (flags.mode == Mode::kRaw) {
+    *text += RawReport(*session.profiles.front(), sum, names);
+    return kDone;
+  }
+  if (flags.mode == Mode::kProto) {
+    absl::StatusOr<std::string> proto = MakeProto(flags, sum, names, options, *session.profiles.back());
+    if (!proto.ok()) {
+      Say(proto.status().message());
+      return kBadUsage;
+    }
+    *text = *std::move(proto);
+    return kDone;
+  }
+  if (flags.mode == Mode::kCollapsed) {
+    absl::StatusOr<std::vector<NamedStack>> stacks = MakeNamedStacks(sum, names, options);
+    if (!stacks.ok()) {
+      Say(stacks.status().message());
+      return kBadUsage;
+    }
+    *text += CollapsedReport(*stacks);
+    return kDone;
+  }
+  if (flags.mode == Mode::kList || flags.mode == Mode::kDisasm) {
+    return RunListing(flags, sum, names, options, UnitOf(flags), session.jeprof_names.get(), text);
+  }
+  if (flags.mode == Mode::kCallgrind) {
+    absl::StatusOr<std::vector<FunctionCosts>> costs = MakeCallCosts(sum, names, options);
+    if (!costs.ok()) {
+      Say(costs.status().message());
+      return kBadUsage;
+    }
+    *text += CallgrindReport(*costs, {.unit = UnitOf(flags), .program = ProgramName(flags, *session.profiles.front())});
+    return kDone;
+  }
+  absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
+  if (!graph.ok()) {
+    Say(graph.status().message());
+    return kBadUsage;
+  }
+  if (IsGraph(flags.mode)) {
+    return RunGraph(flags, *graph, UnitOf(flags), ProgramName(flags, *session.profiles.front()), text);
+  }
+  SortRows(*graph, flags.cum);
+  if (flags.typed) graph->total = 0;  // it is told already
+  TextOptions form{.unit = UnitOf(flags),
+                   .thread = {},
+                   .top = static_cast<size_t>(flags.top),
+                   .errors = flags.errors,
+                   .jeprof_compat = flags.jeprof_compat};
+  if (thread != kAllThreads) form.thread = thread;
+  *text += TextReport(*graph, form);
+  return kDone;
+}
+
 int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Symbolizer* symbolizer) {
-  const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
+  absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
   if (!allocator_frames.ok()) {
     Say(allocator_frames.status().message());
     return kBadUsage;
   }
-  CallGraphOptions options{.value = KindOf(flags),
-                           .granularity = GranularityOf(flags),
-                           .focus = flags.focus,
-                           .ignore = flags.ignore,
-                           .retain = flags.retain,
-                           .exclude = flags.exclude,
-                           .jeprof_compat = flags.jeprof_compat,
-                           .with_edges = IsGraph(flags.mode),
-                           .allocator_frames = &*allocator_frames};
+  Session session{
+      .profiles = profiles, .base = base, .allocator_frames = *std::move(allocator_frames), .jeprof_names = nullptr};
   PerfMaps perf_maps;
-  std::unique_ptr<JeprofNames> jeprof_names;
   if (flags.jeprof_compat && !flags.program.empty()) {
     absl::StatusOr<std::unique_ptr<JeprofNames>> made = MakeJeprofNames(flags, profiles, base);
     if (!made.ok()) {
       Say(made.status().message());
       return kUnreadable;
     }
-    jeprof_names = *std::move(made);
+    session.jeprof_names = *std::move(made);
   }
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {
@@ -236,7 +344,7 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
     for (const auto& profile : profiles) sum.Add(*profile);
     if (base != nullptr) sum.Subtract(*base);
     CodeNames names(sum, symbolizer, !flags.jeprof_compat, flags.jeprof_compat ? nullptr : &perf_maps);
-    if (jeprof_names != nullptr) names.TakeJeprofNames(jeprof_names.get());
+    if (session.jeprof_names != nullptr) names.TakeJeprofNames(session.jeprof_names.get());
     if (flags.drop_negative) {
       // Of a base of another build only the names tell which stacks are the same.
       if (base != nullptr && !flags.jeprof_compat && flags.granularity != "addresses") {
@@ -250,60 +358,22 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
       }
       sum.DropNegative();
     }
-    if (flags.mode == Mode::kRaw) {
-      text += RawReport(*profiles.front(), sum, names);
-      break;
-    }
-    if (flags.mode == Mode::kProto) {
-      absl::StatusOr<std::string> proto = MakeProto(flags, sum, names, options, *profiles.back());
-      if (!proto.ok()) {
-        Say(proto.status().message());
-        return kBadUsage;
-      }
-      text = *std::move(proto);
-      break;
-    }
-    if (flags.mode == Mode::kCollapsed) {
-      absl::StatusOr<std::vector<NamedStack>> stacks = MakeNamedStacks(sum, names, options);
-      if (!stacks.ok()) {
-        Say(stacks.status().message());
-        return kBadUsage;
-      }
-      text += CollapsedReport(*stacks);
+    if (flags.mode == Mode::kInteractive) {
+      const auto functions = [&] {
+        std::vector<std::string> all;
+        for (LocationId id = 0; id < sum.locations().size(); ++id) {
+          for (const SourceFrame& frame : names.Of(id).functions) all.push_back(ShownName(frame));
+        }
+        return all;
+      };
+      RunInteractive(flags, functions, [&](const Flags& command, std::string* answer) {
+        return OneReport(command, session, thread, sum, names, answer);
+      });
       continue;
     }
-    if (flags.mode == Mode::kList || flags.mode == Mode::kDisasm) {
-      const ExitStatus status = RunListing(flags, sum, names, options, UnitOf(flags), jeprof_names.get(), &text);
-      if (status != kDone) return status;
-      continue;
-    }
-    if (flags.mode == Mode::kCallgrind) {
-      absl::StatusOr<std::vector<FunctionCosts>> costs = MakeCallCosts(sum, names, options);
-      if (!costs.ok()) {
-        Say(costs.status().message());
-        return kBadUsage;
-      }
-      text += CallgrindReport(*costs, {.unit = UnitOf(flags), .program = ProgramName(flags, *profiles.front())});
-      continue;
-    }
-    absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
-    if (!graph.ok()) {
-      Say(graph.status().message());
-      return kBadUsage;
-    }
-    if (IsGraph(flags.mode)) {
-      const ExitStatus status = RunGraph(flags, *graph, UnitOf(flags), ProgramName(flags, *profiles.front()), &text);
-      if (status != kDone) return status;
-      continue;
-    }
-    SortRows(*graph, flags.cum);
-    TextOptions form{.unit = UnitOf(flags),
-                     .thread = {},
-                     .top = static_cast<size_t>(flags.top),
-                     .errors = flags.errors,
-                     .jeprof_compat = flags.jeprof_compat};
-    if (thread != kAllThreads) form.thread = thread;
-    text += TextReport(*graph, form);
+    const ExitStatus status = OneReport(flags, session, thread, sum, names, &text);
+    if (status != kDone) return status;
+    if (flags.mode == Mode::kRaw || flags.mode == Mode::kProto) break;
   }
   for (const std::string& warning : symbolizer->TakeWarnings()) Say(warning);
   const absl::Status written = flags.output.empty() ? absl::OkStatus() : WriteFileText(flags.output, text);
@@ -331,6 +401,10 @@ int Run(const std::vector<std::string>& arguments) {
   if (!flags.files.empty() && IsElf(flags.files.front())) {
     flags.program = flags.files.front();
     flags.files.erase(flags.files.begin());
+  }
+  // As jeprof: PROGRAM, PROFILE and a terminal begin a conversation.
+  if (!flags.mode_given && !flags.program.empty() && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
+    flags.mode = Mode::kInteractive;
   }
   if (flags.mode == Mode::kSymbols) return RunSymbols(flags);
   if (flags.mode == Mode::kLeaks || flags.mode == Mode::kDiff) {
@@ -376,8 +450,8 @@ int Run(const std::vector<std::string>& arguments) {
                             .program = flags.program,
                             .program_path = std::string(profiles.front()->Fact("about.executable")),
                             .with_lines = flags.mode == Mode::kProto || flags.mode == Mode::kCallgrind ||
-                                          flags.granularity != "functions" || !flags.focus.empty() ||
-                                          !flags.ignore.empty()});
+                                          flags.mode == Mode::kInteractive || flags.granularity != "functions" ||
+                                          !flags.focus.empty() || !flags.ignore.empty()});
   return Report(flags, profiles, base.get(), &symbolizer);
 }
 

@@ -27,6 +27,7 @@ struct CallGraphOptions {
   Granularity granularity = Granularity::kFunctions;
   // Regular expressions (RE2), unanchored; empty: none.
   std::string focus = {}, ignore = {}, retain = {}, exclude = {};
+  std::string also_focus = {};  // what a stack must match as well
   bool jeprof_compat = false;
   bool with_edges = false;
   const AllocatorFrames* allocator_frames = nullptr;  // null: the built-in list; must outlive the call

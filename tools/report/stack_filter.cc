@@ -32,6 +32,7 @@ absl::StatusOr<std::unique_ptr<StackFilter>> StackFilter::Make(const ProfileSum&
     const char* option;
     std::unique_ptr<RE2>& to;
   } expressions[] = {{options.focus, "focus", filter->focus_},
+                     {options.also_focus, "focus", filter->also_focus_},
                      {options.ignore, "ignore", filter->ignore_},
                      {options.retain, "retain", filter->retain_},
                      {options.exclude, "exclude", filter->exclude_}};
@@ -64,6 +65,7 @@ bool StackFilter::Apply(const SumStack& stack, std::vector<LocationId>* kept) {
     return std::any_of(kept->begin(), kept->end(), [&](LocationId id) { return locations_[id].*answer; });
   };
   if (focus_ != nullptr && !any(&Answers::focused)) return false;
+  if (also_focus_ != nullptr && !any(&Answers::also_focused)) return false;
   return ignore_ == nullptr || !any(&Answers::ignored);
 }
 
@@ -88,8 +90,20 @@ const StackFilter::Answers& StackFilter::AnswersOf(LocationId location) {
     });
   };
   answers.focused = stack_matches(focus_);
+  answers.also_focused = stack_matches(also_focus_);
   answers.ignored = stack_matches(ignore_);
   return answers;
+}
+
+absl::StatusOr<double> KeptValue(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options) {
+  const absl::StatusOr<std::unique_ptr<StackFilter>> filter = StackFilter::Make(sum, names, options);
+  if (!filter.ok()) return filter.status();
+  double value = 0;
+  std::vector<LocationId> kept;
+  for (const SumStack& stack : sum.stacks()) {
+    if ((*filter)->Apply(stack, &kept)) value += ValueOf(stack.value, options.value);
+  }
+  return value;
 }
 
 absl::StatusOr<std::vector<KeptStack>> KeepStacks(const ProfileSum& sum, CodeNames& names,

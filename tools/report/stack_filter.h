@@ -32,7 +32,7 @@ class StackFilter {
   struct Answers {
     bool known = false;
     AllocatorFrame allocator = AllocatorFrame::kNo;
-    bool retained = false, excluded = false, focused = false, ignored = false;
+    bool retained = false, excluded = false, focused = false, also_focused = false, ignored = false;
   };
 
   StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options);
@@ -43,9 +43,12 @@ class StackFilter {
   CodeNames& names_;
   const bool jeprof_compat_;
   const AllocatorFrames& allocator_frames_;
-  std::unique_ptr<RE2> focus_, ignore_, retain_, exclude_;
+  std::unique_ptr<RE2> focus_, also_focus_, ignore_, retain_, exclude_;
   std::vector<Answers> locations_;
 };
+
+// The value of all stacks that are left. Errors: as StackFilter::Make().
+absl::StatusOr<double> KeptValue(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options);
 
 // One stack as it is left.
 struct KeptStack {
