@@ -3,6 +3,7 @@
 import concurrent.futures
 import difflib
 import functools
+import http.server
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "preload"))
@@ -316,6 +318,60 @@ def a_terminal_gets_a_prompt_with_completion_and_history():
         os.close(terminal)
 
 
+class Pprof(http.server.BaseHTTPRequestHandler):
+    """A process that serves its heap profile."""
+    pages = {"/pprof/heap": CASES["plain"], "/pprof/cmdline": "/opt/served\0--option\0"}
+    symbols, posted = "num_symbols: 5\n", []
+
+    def answer(self, text):
+        self.send_response(404 if text is None else 200)
+        self.end_headers()
+        self.wfile.write((text or "").encode())
+
+    def do_GET(self):
+        self.answer(self.symbols if self.path == "/pprof/symbol" else self.pages.get(self.path))
+
+    def do_HEAD(self):
+        self.answer("")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.posted.append((self.path, body))
+        names = dict(re.findall(r"^0x(\w+) (.*)$", SYMBOLS, re.M))
+        self.answer("".join(f"{pc}\t{names[pc[2:].lstrip('0')]}\n" for pc in body.split("+") if pc[2:].lstrip("0") in names))
+
+    def log_message(self, *_):
+        pass
+
+
+def a_served_profile_is_fetched_as_by_jeprof():
+    folder = tempfile.mkdtemp(prefix="leakshim-test-")
+    env = dict(os.environ, JEPROF_TMPDIR=folder, no_proxy="*")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pprof) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        run = lambda tool, *arguments: subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=60, env=env)
+        for options in (["--text"], ["--dot"], ["--text", "--retain=le[a]f|beta"], ["--collapsed"]):
+            for url in (f"http://{address}/pprof/heap", f"{address}/pprof/heap"):
+                Pprof.posted.clear()
+                ours, theirs = run(harness.LEAKPROF, "--jeprof-compat", *options, url), run("jeprof", *options, url)
+                assert ours.returncode == theirs.returncode == 0 and ours.stdout, (ours, theirs)
+                assert canonical(ours.stdout) == canonical(theirs.stdout), f"{ours.stdout}\njeprof's:\n{theirs.stdout}"
+                assert len(Pprof.posted) == 2 and Pprof.posted[0] == Pprof.posted[1], Pprof.posted
+        kept = re.search(r"the profile is in (\S+)", run(harness.LEAKPROF, "--text", f"http://{address}").stderr).group(1)
+        assert os.path.dirname(kept) == folder and os.path.basename(kept).startswith("served."), kept
+        with open(kept) as file:
+            assert file.read() == CASES["plain"]
+        Pprof.symbols = None
+        nameless = run(harness.LEAKPROF, "--text", f"http://{address}/pprof/heap")
+        assert nameless.returncode == 0 and "names nothing" in nameless.stderr and "Total: 1.5 MB" in nameless.stdout, nameless
+        gone = run(harness.LEAKPROF, f"http://{address}/pprof/growth")
+        assert gone.returncode == 2 and "404" in gone.stderr, gone
+        server.shutdown()
+    gone = run(harness.LEAKPROF, f"http://{address}/pprof/heap")
+    assert gone.returncode == 2 and gone.stdout == "" and address in gone.stderr, gone
+
+
 def addresses_on_standard_input_are_named_alike():
     program, profile = corpus()[0]
     dump = harness.Dump(profile)
@@ -450,7 +506,7 @@ def a_wrong_binary_is_refused_for_names():
     assert "site_malloc" not in done.stdout and "truth+0x" in done.stdout, done.stdout
 
 
-HELPERS = (written, both, canonical, corpus, same_text, in_build, routines)
+HELPERS = (written, both, canonical, corpus, same_text, in_build, routines, Pprof)
 
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())

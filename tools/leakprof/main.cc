@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "leakprof/debug_files_from.h"
+#include "leakprof/fetch.h"
 #include "leakprof/flags.h"
 #include "leakprof/graph_command.h"
 #include "leakprof/interactive.h"
@@ -40,8 +41,9 @@ namespace {
 using Profiles = std::vector<std::unique_ptr<Profile>>;
 
 absl::StatusOr<std::unique_ptr<Profile>> ReadAndTell(const std::string& file, const Flags& flags) {
+  const ReadOptions options{.jeprof_compat = flags.jeprof_compat};
   absl::StatusOr<std::unique_ptr<Profile>> profile =
-      ReadProfile(file, ReadOptions{.jeprof_compat = flags.jeprof_compat});
+      IsUrl(file) ? FetchProfile(file, flags, options) : ReadProfile(file, options);
   if (profile.ok()) {
     for (const std::string& warning : (*profile)->warnings) Say(warning);
   }
