@@ -251,6 +251,7 @@ def main():
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
     print(f"{time.monotonic() - started:.0f} s")
+    harness.failed = bool(failures)
     sys.exit(1 if failures else 0)
 
 

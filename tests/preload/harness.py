@@ -3,6 +3,7 @@
 Every run has a time limit; a program that exceeds it is asked for the stacks of all its threads (gdb) before it is killed.
 """
 
+import atexit
 import collections
 import glob
 import math
@@ -23,6 +24,18 @@ PROGRAMS = os.environ["LEAKSHIM_PRELOAD_PROGRAMS"]
 def program(name):
     return os.path.join(PROGRAMS, name)
 
+
+def _clean_up_unless_failed():
+    if not failed:
+        shutil.rmtree(tempfile.tempdir, ignore_errors=True)
+
+
+# What runs leave behind lies in one folder, which stays if a test fails. Others than root work in there too.
+failed = False
+tempfile.tempdir = tempfile.mkdtemp(prefix="leakshim-tests-")
+os.chmod(tempfile.tempdir, 0o755)
+_owner = os.getpid()
+atexit.register(lambda: _clean_up_unless_failed() if os.getpid() == _owner else None)
 
 Run = collections.namedtuple("Run", "status stdout stderr dumps directory")
 
@@ -178,7 +191,9 @@ def jeprof(*arguments, timeout=120):
 def main(tests):
     """Runs the tests named on the command line, or all; one line each."""
     wanted = sys.argv[1:] or list(tests)
+    global failed  # what atexit sees
     failures = 0
+    failed = True  # also when what follows ends by an exception
     for name in wanted:
         try:
             tests[name]()
@@ -186,4 +201,5 @@ def main(tests):
         except AssertionError as error:
             failures += 1
             print(f"FAIL {name}: {error}", flush=True)
+    failed = bool(failures)
     sys.exit(1 if failures else 0)
