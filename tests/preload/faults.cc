@@ -1,10 +1,11 @@
 // Stands in front of the library's every system call (linked with --wrap) and refuses some:
 //     LEAKSHIM_FAULT=<call>:<errno>:<n>:<how many>:<file>    the n-th call of that number and the next ones, in each
-//     process
+//     process; an <errno> of 0 makes them 50 ms late instead
 // Makes <file> when it has refused one.
 
 #include <fcntl.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <cstring>
 
@@ -72,7 +73,9 @@ long __wrap__ZN8leakshim2os7SyscallElllllll(long number, long a, long b, long c,
     if (nth >= first && nth < first + count) {
       long fd = Real(SYS_openat, AT_FDCWD, reinterpret_cast<long>(mark), O_WRONLY | O_CREAT, 0600);
       if (fd >= 0) Real(SYS_close, fd);
-      return -static_cast<long>(error_number);
+      if (error_number != 0) return -static_cast<long>(error_number);
+      const timespec late = {.tv_sec = 0, .tv_nsec = 50'000'000};
+      Real(SYS_nanosleep, reinterpret_cast<long>(&late));
     }
   }
   return __real__ZN8leakshim2os7SyscallElllllll(number, a, b, c, d, e, f);

@@ -14,8 +14,8 @@ from control_test import Running
 LONG = bool(os.environ.get("LEAKSHIM_SOAK"))
 
 
-def holes(blocks, conf, seconds=2):
-    run = harness.run([harness.program("holes"), str(blocks), "1", str(seconds), "1000"], conf=conf, timeout=300)
+def holes(blocks, conf, seconds=2, **options):
+    run = harness.run([harness.program("holes"), str(blocks), "1", str(seconds), "1000"], conf=conf, timeout=300, **options)
     assert run.status == 0 and run.stderr == "", run
     return float(re.search(r"^longest (\S+)$", run.stdout, re.M).group(1)), run
 
@@ -48,6 +48,22 @@ def a_fragmented_heap_is_stalled_by_no_dump_but_a_deep_one():
     running.process.kill()
     running.process.communicate()
     assert stall > 0.0005, stall
+
+
+def a_slow_disk_is_waited_for_by_nobody():
+    directory = harness.tempfile.mkdtemp(prefix="leakshim-test-")
+    slow = {"LEAKSHIM_FAULT": f"1:0:1:1000000:{directory}/late"}  # each write 50 ms late
+    alone, dumped = [], []
+    for _ in range(8):
+        alone.append(holes(1000, "prof_prefix:")[0])
+        longest, run = holes(1000, "lg_prof_interval:21,prof_keep:0", preload=os.path.join(harness.PROGRAMS, "libfaults.so"), env=slow)
+        dumped.append(longest)
+        assert os.path.exists(f"{directory}/late") and len(run.dumps) >= 2, run.dumps
+        for path in run.dumps:
+            harness.Dump(path).check_books()
+        if min(dumped) < max(1000, 2 * min(alone)):
+            break
+    assert min(dumped) < max(1000, 2 * min(alone)), (alone, dumped)
 
 
 def a_disk_that_fails_and_recovers_costs_the_dumps_between():
@@ -106,5 +122,5 @@ def a_long_series_leaves_everything_flat():
 
 if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
-        a_fragmented_heap_is_stalled_by_no_dump_but_a_deep_one, a_disk_that_fails_and_recovers_costs_the_dumps_between,
-        a_long_series_leaves_everything_flat)})
+        a_fragmented_heap_is_stalled_by_no_dump_but_a_deep_one, a_slow_disk_is_waited_for_by_nobody,
+        a_disk_that_fails_and_recovers_costs_the_dumps_between, a_long_series_leaves_everything_flat)})
