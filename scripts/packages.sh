@@ -5,8 +5,8 @@
 build_packages=(
   openjdk-17-jdk-headless  # the demo, and what it runs on
   cmake g++ ninja-build
-  libabsl-dev libcurl4-openssl-dev libdebuginfod-dev libdw-dev libedit-dev libelf-dev libiberty-dev liblzma-dev libprotobuf-dev libre2-dev libzstd-dev
-  pkg-config protobuf-compiler zlib1g-dev
+  libabsl-dev libarchive-dev libcurl4-openssl-dev libdebuginfod-dev libdw-dev libedit-dev libelf-dev libiberty-dev
+  liblzma-dev libprotobuf-dev libre2-dev libzstd-dev pkg-config protobuf-compiler zlib1g-dev
   libunwind-dev libunwind8
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )

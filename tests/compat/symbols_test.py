@@ -1,11 +1,13 @@
 """Names and lines wherever they lie: in the binary, in debug files here or below a sysroot, with a server, or nowhere."""
 
+import io
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -114,6 +116,68 @@ def symbols_in_gnu_debugdata_give_the_names():
     assert "hold_blocks" not in out and "names+0x" in out, (out, err)
 
 
+def chroot_of(*programs):
+    """A root with these programs and the libraries that they need, and nothing else."""
+    root = tempfile.mkdtemp(prefix="leakshim-test-")
+    for path in programs:
+        needed = re.findall(r"(/\S+) \(0x", tool("ldd", path))
+        for file in [path, *needed]:
+            place = root + (file if file != path else "/" + os.path.basename(path))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            shutil.copy(file, place)
+    return root
+
+
+def a_packed_profile_reads_with_names_where_nothing_else_is():
+    profiled = Profiled()
+    profiled.strip()
+    tool("objcopy", f"--add-gnu-debuglink={profiled.debug}", profiled.binary)
+    os.remove(profiled.whole)
+    archive = os.path.join(profiled.folder, "case.tar.zst")
+    packed = subprocess.run([harness.LEAKPROF, f"--pack={archive}", profiled.dump], capture_output=True, text=True, timeout=60)
+    assert packed.returncode == 0 and packed.stdout == archive + "\n" and packed.stderr == "", packed
+    again = subprocess.run([harness.LEAKPROF, f"--pack={archive}", profiled.dump], capture_output=True, text=True, timeout=60)
+    assert again.returncode == 2 and "exists" in again.stderr, again
+    # Elsewhere: a root without a single file of the profiled machine.
+    root = chroot_of(harness.LEAKPROF)
+    shutil.copy(archive, root)
+    for _ in range(2):  # unpacked, and as it was left
+        run = subprocess.run(["unshare", "--user", "--map-root-user", "chroot", root, "/leakprof", "--unpack=/case.tar.zst", "--text",
+                              "--lines"], capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0 and run.stderr == "", run
+        assert re.search(r"allocate_inlined \(inline\) .*names\.c:8$", run.stdout, re.M), run.stdout
+        assert re.search(r"hold_blocks .*names\.c:14$", run.stdout, re.M), run.stdout
+    assert sorted(os.listdir(os.path.join(root, "case"))) == ["profiles", "root"], os.listdir(root)
+
+
+def an_archive_that_is_damaged_or_not_ours_leaves_nothing_behind():
+    folder = tempfile.mkdtemp(prefix="leakshim-test-")
+    profiled = Profiled()
+    tool(harness.LEAKPROF, f"--pack={folder}", profiled.dump)
+    (name,) = os.listdir(folder)
+    with open(os.path.join(folder, name), "rb") as file:
+        whole = file.read()
+
+    def refused(bytes_, why):
+        path = os.path.join(folder, "x.tar.zst")
+        with open(path, "wb") as file:
+            file.write(bytes_)
+        run = subprocess.run([harness.LEAKPROF, f"--unpack={path}", "--text"], capture_output=True, text=True, timeout=60)
+        assert run.returncode == 2 and run.stderr.startswith(f"leakprof: {path}: ") and why in run.stderr, run
+        assert sorted(os.listdir(folder)) == sorted([name, "x.tar.zst"]), os.listdir(folder)
+
+    for size in (0, 10, len(whole) // 2, len(whole) - 100):
+        refused(whole[:size], "")
+    for member, kind in (("../out", tarfile.REGTYPE), ("root/../../out", tarfile.REGTYPE), ("/root/out", tarfile.REGTYPE),
+                         ("other", tarfile.REGTYPE), ("root/link", tarfile.SYMTYPE), ("profiles/device", tarfile.CHRTYPE)):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            info = tarfile.TarInfo(member)
+            info.type, info.linkname = kind, "/etc"
+            tar.addfile(info, io.BytesIO(b"") if kind == tarfile.REGTYPE else None)
+        refused(out.getvalue(), "not made by leakprof --pack")
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -170,4 +234,4 @@ def a_server_that_says_nothing_costs_no_more_than_its_limit():
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())
                   if callable(test) and getattr(test, "__module__", "") == "__main__"
-                  and name not in ("tool", "free_port", "Profiled")})
+                  and name not in ("tool", "free_port", "chroot_of", "Profiled")})

@@ -114,6 +114,8 @@ constexpr FlagSpec kFlags[] = {
     {"lib_prefix", kJeprof, Group::kOther, &Flags::sysroots, "DIR,DIR", ""},
     {"sysroot", kOurs, Group::kOther, &Flags::sysroots, "DIR,DIR",
      "look for binaries and debug files under these folders first"},
+    {"pack", kOurs, Group::kOther, &Flags::pack, "FILE", "dumps with the files that name them, for another machine"},
+    {"unpack", kOurs, Group::kOther, &Flags::unpack, "FILE", "read such a file"},
     {"debuginfod", kOurs, Group::kOther, &Flags::debuginfod, nullptr, "ask the servers of DEBUGINFOD_URLS (default)"},
     {"debuginfod_limit", kOurs, Group::kOther, &Flags::debuginfod_limit, "S", "seconds for a file of a server (60)"},
     {"tools", kJeprof, Group::kOther, &Flags::tools, "PREFIX,TOOL:PATH", "where objdump is, if not in PATH"},

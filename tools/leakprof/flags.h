@@ -60,6 +60,7 @@ struct Flags {
   std::string thread;                 // "": all together; "*": each; else a number
   std::string output;                 // the file that the report goes to; "": standard output
   std::vector<std::string> sysroots;  // --lib_prefix is jeprof's name for them
+  std::string pack, unpack;           // the archive; empty: not asked for
   bool debuginfod = true;
   int64_t debuginfod_limit = 60;  // seconds for one file
   std::string add_lib;            // --jeprof-compat: one more image, at its own addresses

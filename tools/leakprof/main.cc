@@ -21,6 +21,7 @@
 #include "leakprof/graph_command.h"
 #include "leakprof/interactive.h"
 #include "leakprof/listing_command.h"
+#include "leakprof/pack.h"
 #include "leakprof/series_commands.h"
 #include "leakprof/symbols_command.h"
 #include "leakprof/talk.h"
@@ -400,10 +401,20 @@ int Run(const std::vector<std::string>& arguments) {
     Say("--proto is no text for a terminal: name a file, --proto=FILE, or send it on, --proto PROFILE > FILE");
     return kBadUsage;
   }
+  if (!flags.unpack.empty()) {
+    absl::StatusOr<Unpacked> unpacked = Unpack(flags.unpack);
+    if (!unpacked.ok()) {
+      Say(unpacked.status().message());
+      return kUnreadable;
+    }
+    flags.sysroots.push_back(std::move(unpacked->sysroot));
+    if (flags.files.empty()) flags.files = std::move(unpacked->profiles);
+  }
   if (!flags.files.empty() && IsElf(flags.files.front())) {
     flags.program = flags.files.front();
     flags.files.erase(flags.files.begin());
   }
+  if (!flags.pack.empty()) return RunPack(flags);
   // As jeprof: PROGRAM, PROFILE and a terminal begin a conversation.
   if (!flags.mode_given && !flags.program.empty() && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
     flags.mode = Mode::kInteractive;

@@ -15,12 +15,6 @@ namespace {
 
 constexpr char kDebugRoot[] = "/usr/lib/debug";
 
-// Under the root of debug files: `ab/cdef`. Empty for what is no build id.
-std::string PathOfBuildId(const std::string& build_id) {
-  if (build_id.size() < 3) return "";
-  return absl::StrCat(kDebugRoot, "/.build-id/", build_id.substr(0, 2), "/", build_id.substr(2));
-}
-
 struct EndClient {
   void operator()(debuginfod_client* client) const { debuginfod_end(client); }
 };
@@ -41,6 +35,11 @@ struct Download {
 };
 
 }  // namespace
+
+std::string DebugFiles::PathOfBuildId(const std::string& build_id) {
+  if (build_id.size() < 3) return "";
+  return absl::StrCat(kDebugRoot, "/.build-id/", build_id.substr(0, 2), "/", build_id.substr(2));
+}
 
 std::vector<std::string> DebugFiles::Candidates(const std::string& path, const std::string& build_id,
                                                 const std::string& link) const {

@@ -33,6 +33,10 @@ class DebugFiles {
   std::vector<std::string> Candidates(const std::string& path, const std::string& build_id,
                                       const std::string& link) const;
 
+  // Below a root: /usr/lib/debug/.build-id/ab/cdef, which ends in .debug for debug files. Empty for what is no build
+  // id.
+  static std::string PathOfBuildId(const std::string& build_id);
+
   // The same where the binary is gone: itself, kept under its build id, or its debug file.
   std::vector<std::string> StandIns(const std::string& build_id) const;
 

@@ -336,6 +336,14 @@ absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::Open(const std::string& path
   return image;
 }
 
+const std::string& ElfImage::path() const {
+  return file_->path;
+}
+
+std::string ElfImage::debug_path() const {
+  return debug_file_ == nullptr ? "" : debug_file_->path;
+}
+
 bool ElfImage::AddDebugFile(const std::string& path) {
   absl::StatusOr<std::unique_ptr<File>> debug = File::Open(path);
   if (!debug.ok() || BuildIdOf((*debug)->elf) != build_id_) return false;

@@ -27,6 +27,9 @@ class ElfImage {
   ElfImage(const ElfImage&) = delete;
   ElfImage& operator=(const ElfImage&) = delete;
 
+  const std::string& path() const;
+  std::string debug_path() const;  // of the separate debug file; empty: none
+
   // Lower-case hex; empty: the file has none.
   const std::string& build_id() const { return build_id_; }
 

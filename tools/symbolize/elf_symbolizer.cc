@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -42,7 +43,8 @@ std::vector<std::string> ElfSymbolizer::CandidateFiles(const std::vector<std::st
 std::unique_ptr<ElfImage> ElfSymbolizer::FindImage(const CodePlace& place) {
   const std::string path(place.path);
   const std::string wanted(place.build_id);
-  for (const std::string& file : CandidateFiles(options_.files.sysroots, options_.program, options_.program_path, path)) {
+  for (const std::string& file :
+       CandidateFiles(options_.files.sysroots, options_.program, options_.program_path, path)) {
     if (!IsRegularFile(file) || (place.deleted && wanted.empty() && !IsSameFile(file, place.inode))) continue;
     absl::StatusOr<std::unique_ptr<ElfImage>> image = ElfImage::Open(file, &debug_files_);
     if (!image.ok()) continue;
@@ -71,6 +73,20 @@ ElfImage* ElfSymbolizer::ImageOf(const CodePlace& place) {
       images_.try_emplace(absl::StrCat(place.path, "\n", place.build_id, "\n", place.deleted ? 1 : 0));
   if (added) entry->second = FindImage(place);
   return entry->second.get();
+}
+
+std::vector<ElfSymbolizer::UsedFile> ElfSymbolizer::UsedFiles() const {
+  std::vector<UsedFile> files;
+  for (const auto& [key, image] : images_) {
+    if (image == nullptr) continue;
+    files.push_back({.recorded_path = key.substr(0, key.find('\n')),
+                     .build_id = image->build_id(),
+                     .file = image->path(),
+                     .debug_file = image->debug_path()});
+  }
+  std::sort(files.begin(), files.end(),
+            [](const UsedFile& a, const UsedFile& b) { return a.recorded_path < b.recorded_path; });
+  return files;
 }
 
 std::vector<std::string> ElfSymbolizer::TakeWarnings() {

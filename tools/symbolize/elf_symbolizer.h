@@ -29,6 +29,13 @@ class ElfSymbolizer : public Symbolizer {
                                                  const std::string& program, const std::string& program_path,
                                                  const std::string& path);
 
+  // What names were taken from so far.
+  struct UsedFile {
+    std::string recorded_path, build_id;  // as the profile has them
+    std::string file, debug_file;         // as they were found; the second may be empty
+  };
+  std::vector<UsedFile> UsedFiles() const;
+
   std::vector<SourceFrame> Symbolize(const CodePlace& place) override;
   std::vector<std::string> TakeWarnings() override;
 
