@@ -3,7 +3,8 @@
 // The task is a raw clone that shares the memory and nothing else: no libc, no thread-local data, a stack of ours, all
 // signals blocked, a descriptor table of its own (emptied at once, so that it keeps none of the host's files open),
 // exit signal 0, so that the host's waitpid() never meets it. pthread_create() inside free() can hang for ever; this
-// cannot. Where the clone is refused (a sandbox, a process limit) or not to be had (valgrind) the calling thread writes.
+// cannot. Where the clone is refused (a sandbox, a process limit) or not to be had (valgrind) the calling thread
+// writes.
 //
 // Context: hooks, outside signal handlers or not; never blocks except in RunAndWait().
 #pragma once
