@@ -55,6 +55,7 @@ constexpr FlagSpec kFlags[] = {
     {"leaks", kOurs, Group::kMode, Mode::kLeaks, nullptr, "what leaks, how fast, how sure, from a series of dumps"},
     {"diff", kOurs, Group::kMode, Mode::kDiff, nullptr, "what changed from OLD to NEW: dumps or directories"},
     {"text", kJeprof, Group::kMode, Mode::kText, nullptr, "table of functions, the largest first (default)"},
+    {"csv", kOurs, Group::kMode, Mode::kCsv, nullptr, "the table for programs; see also --json"},
     {"collapsed", kJeprof, Group::kMode, Mode::kCollapsed, nullptr, "one line a stack, for flame graphs"},
     {"dot", kJeprof, Group::kMode, Mode::kDot, nullptr, ""},
     {"svg", kJeprof, Group::kMode, Mode::kSvg, nullptr, ""},
@@ -91,24 +92,24 @@ constexpr FlagSpec kFlags[] = {
     {"plumbing", kOurs, Group::kStacks, &Flags::plumbing, "FILE",
      "more functions that only pass requests on; none: hide nothing"},
     {"thread", kJeprof, Group::kStacks, &Flags::thread, "N", "only this thread; * for each by itself"},
-    {"base", kJeprof, Group::kStacks, &Flags::base, "FILE", "subtract this profile"},
+    {"base", kJeprof, Group::kStacks, &Flags::base, "FILE", ""},
     {"drop_negative", kJeprof, Group::kStacks, &Flags::drop_negative, nullptr,
-     "with --base: what shrank counts as nothing"},
+     "subtract this profile; what shrank counts as nothing"},
 
     {"nodecount", kJeprof, Group::kGraph, &Flags::node_count, "N", ""},
     {"maxdegree", kJeprof, Group::kGraph, &Flags::max_degree, "N", "nodes at most (80); calls in or out of one (8)"},
     {"nodefraction", kJeprof, Group::kGraph, &Flags::node_fraction, "F", ""},
     {"edgefraction", kJeprof, Group::kGraph, &Flags::edge_fraction, "F", "hide what is less of the whole (.005, .001)"},
-    {"heapcheck", kJeprof, Group::kGraph, &Flags::heapcheck, nullptr, "grey nodes are those that allocate", false},
-    {"scale", kJeprof, Group::kGraph, &Flags::scale, "N", "--gv: its scale"},
+    {"heapcheck", kJeprof, Group::kGraph, &Flags::heapcheck, nullptr, "", false},
+    {"scale", kJeprof, Group::kGraph, &Flags::scale, "N", "grey nodes are those that allocate; --gv: its scale"},
 
     {"callers", kOurs, Group::kSeries, &Flags::callers, nullptr, "unfold each suspect into its callers"},
     {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME", "functions with such names grow pools"},
     {"per", kOurs, Group::kSeries, &Flags::per, "hour|GB", "--diff: rates per hour of uptime, per GB allocated"},
-    {"json", kOurs, Group::kSeries, &Flags::json, nullptr, "for programs"},
+    {"json", kOurs, Group::kSeries, &Flags::json, nullptr, "for programs; --text --json: the table"},
 
-    {"cum", kJeprof, Group::kOther, &Flags::cum, nullptr, "sort by the cumulative column"},
-    {"top", kOurs, Group::kOther, &Flags::top, "N", "only the first N rows"},
+    {"cum", kJeprof, Group::kOther, &Flags::cum, nullptr, ""},
+    {"top", kOurs, Group::kOther, &Flags::top, "N", "sort by the cumulative column; only the first N rows"},
     {"show_bytes", kJeprof, Group::kOther, &Flags::show_bytes, nullptr, "bytes instead of MB"},
     {"errors", kOurs, Group::kOther, &Flags::errors, nullptr, "--text: the sampling error of each row"},
     {"lib_prefix", kJeprof, Group::kOther, &Flags::sysroots, "DIR,DIR", ""},
@@ -116,8 +117,9 @@ constexpr FlagSpec kFlags[] = {
      "look for binaries and debug files under these folders first"},
     {"pack", kOurs, Group::kOther, &Flags::pack, "FILE", "dumps with the files that name them, for another machine"},
     {"unpack", kOurs, Group::kOther, &Flags::unpack, "FILE", "read such a file"},
-    {"debuginfod", kOurs, Group::kOther, &Flags::debuginfod, nullptr, "ask the servers of DEBUGINFOD_URLS (default)"},
-    {"debuginfod_limit", kOurs, Group::kOther, &Flags::debuginfod_limit, "S", "seconds for a file of a server (60)"},
+    {"debuginfod", kOurs, Group::kOther, &Flags::debuginfod, nullptr, ""},
+    {"debuginfod_limit", kOurs, Group::kOther, &Flags::debuginfod_limit, "S",
+     "ask DEBUGINFOD_URLS (default), so many seconds a file (60)"},
     {"tools", kJeprof, Group::kOther, &Flags::tools, "PREFIX,TOOL:PATH", "where objdump is, if not in PATH"},
     {"jeprof-compat", kOurs, Group::kOther, &Flags::jeprof_compat, nullptr,
      "do as jeprof does where leakprof knows better"},
@@ -221,8 +223,8 @@ absl::Status Check(const FlagSpec* mode, const Flags& flags) {
   if (flags.jeprof_compat && !flags.plumbing.empty()) {
     return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
   }
-  if (flags.json && flags.mode != Mode::kLeaks && flags.mode != Mode::kDiff) {
-    return absl::InvalidArgumentError(absl::StrCat("--json is for --leaks and --diff, not for --", mode->name));
+  if (flags.json && flags.mode != Mode::kLeaks && flags.mode != Mode::kDiff && flags.mode != Mode::kText) {
+    return absl::InvalidArgumentError(absl::StrCat("--json is for --leaks, --diff and --text, not for --", mode->name));
   }
   return absl::OkStatus();
 }

@@ -16,6 +16,7 @@ namespace leakshim {
 
 enum class Mode {
   kText,
+  kCsv,
   kCollapsed,
   kRaw,
   kCallgrind,

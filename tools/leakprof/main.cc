@@ -317,9 +317,13 @@ ExitStatus OneReport(const Flags& flags, const Session& session, uint64_t thread
                    .thread = {},
                    .top = static_cast<size_t>(flags.top),
                    .errors = flags.errors,
-                   .jeprof_compat = flags.jeprof_compat};
+                   .jeprof_compat = flags.jeprof_compat,
+                   .value = flags.value,
+                   .header = text->empty()};
   if (thread != kAllThreads) form.thread = thread;
-  *text += TextReport(*graph, form);
+  *text += flags.mode == Mode::kCsv ? CsvReport(*graph, form)
+           : flags.json             ? JsonReport(*graph, form)
+                                    : TextReport(*graph, form);
   return kDone;
 }
 
@@ -462,9 +466,10 @@ int Run(const std::vector<std::string>& arguments) {
   ElfSymbolizer symbolizer({.files = DebugFilesFrom(flags),
                             .program = flags.program,
                             .program_path = std::string(profiles.front()->Fact("about.executable")),
-                            .with_lines = flags.mode == Mode::kProto || flags.mode == Mode::kCallgrind ||
-                                          flags.mode == Mode::kInteractive || flags.granularity != "functions" ||
-                                          !flags.focus.empty() || !flags.ignore.empty()});
+                            .with_lines = flags.mode == Mode::kProto || flags.mode == Mode::kCsv || flags.json ||
+                                          flags.mode == Mode::kCallgrind || flags.mode == Mode::kInteractive ||
+                                          flags.granularity != "functions" || !flags.focus.empty() ||
+                                          !flags.ignore.empty()});
   return Report(flags, profiles, base.get(), &symbolizer);
 }
 

@@ -29,10 +29,17 @@ struct TextOptions {
   size_t top = 0;                       // rows at most; 0: all
   bool errors = false;                  // a standard error behind each value; [noise] where it is above half
   bool jeprof_compat = false;
+  std::string value = {};  // for programs: which value this is, "inuse_space"
+  bool header = true;      // of CSV
 };
 
 // jeprof's table: total, then flat, its share, the running share, cumulative, its share, name. Rows as they come.
 std::string TextReport(const CallGraph& graph, const TextOptions& options);
+
+// The same rows for programs, in bytes or objects whatever `unit` is: as RFC 4180 has it, under a header; as one JSON
+// object in one line.
+std::string CsvReport(const CallGraph& graph, const TextOptions& options);
+std::string JsonReport(const CallGraph& graph, const TextOptions& options);
 
 struct DotOptions {
   Unit unit = Unit::kMegabytes;

@@ -18,6 +18,7 @@ namespace {
 
 struct RowName {
   std::string name, key;
+  const SourceFrame* frame = nullptr;
 };
 
 // The rows that one location counts for, innermost function first.
@@ -43,7 +44,7 @@ std::vector<RowName> RowNames(const Location& location, const CodeName& name, Gr
                            frame.file.empty() ? "" : absl::StrCat(" ", FileLine(frame)));
         break;
     }
-    rows.push_back(RowName{.name = row, .key = row});
+    rows.push_back(RowName{.name = row, .key = row, .frame = &frame});
   }
   return rows;
 }
@@ -95,7 +96,8 @@ class JeprofRows {
           unknown = false;
           break;
       }
-      rows.push_back(unknown ? RowName{.name = shown, .key = address} : RowName{.name = row, .key = row});
+      rows.push_back(
+          RowName{.name = unknown ? shown : row, .key = unknown ? address : row, .frame = &name.functions[i]});
     }
     return rows;
   }
@@ -134,6 +136,12 @@ class JeprofRows {
   const Granularity granularity_;
   absl::flat_hash_set<std::string> ambiguous_;
 };
+
+// Of a row that is made of several places, what they have in common.
+void KeepCommonPlace(const SourceFrame& frame, CallGraphRow* row) {
+  if (row->file != frame.file) row->file.clear();
+  if (row->file.empty() || row->line != frame.line) row->line = 0;
+}
 
 }  // namespace
 
@@ -180,8 +188,13 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
              jeprof_rows.has_value() ? jeprof_rows->Of(place, code) : RowNames(place, code, options.granularity)) {
           auto [entry, added] = row_ids.try_emplace(row.key, static_cast<uint32_t>(graph.rows.size()));
           if (added) {
-            graph.rows.push_back({.name = std::move(row.name), .key = std::move(row.key)});
+            graph.rows.push_back({.name = std::move(row.name),
+                                  .key = std::move(row.key),
+                                  .file = row.frame->file,
+                                  .line = row.frame->line});
             counted_by.push_back(0);
+          } else {
+            KeepCommonPlace(*row.frame, &graph.rows[entry->second]);
           }
           rows.push_back(entry->second);
         }

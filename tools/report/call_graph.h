@@ -40,6 +40,9 @@ struct CallGraphRow {
   double cum = 0;
   double flat_variance = 0;  // by sampling
   double cum_variance = 0;
+  // Where its code is; empty and 0: unknown, or more than one place.
+  std::string file = {};
+  uint64_t line = 0;
 };
 
 // Calls of one row by another, over all stacks; a stack that holds the call twice (recursion) counts twice, as jeprof

@@ -143,6 +143,50 @@ TEST(TextReportTest, RowsAreOfTheChosenUnitAndNotMoreThanAskedFor) {
             "Total (t3): 1572864 B\n 1572864 100.0% 100.0%  1572864 100.0% a\n");
 }
 
+TEST(TableForProgramsTest, HasTheRowsOfTheTextWithPlacesAndErrors) {
+  CallGraph graph{.total = 4096, .flat_sum = 3072, .rows = {}, .edges = {}};
+  graph.rows.push_back({.name = "f(int, \"x\")",
+                        .key = "f",
+                        .flat = 2048,
+                        .cum = 3072,
+                        .flat_variance = 100,
+                        .cum_variance = 400,
+                        .file = "a,b.c",
+                        .line = 7});
+  graph.rows.push_back({.name = "g", .key = "g", .flat = 1024.9, .cum = 1024.9});
+  EXPECT_EQ(CsvReport(graph, {.unit = Unit::kMegabytes, .thread = {}}),
+            "flat,flat%,cum,cum%,name,file,line\n"
+            "2048,66.6667,3072,100.0000,\"f(int, \"\"x\"\")\",\"a,b.c\",7\n"
+            "1024,33.3626,1024,33.3626,g,,\n");
+  EXPECT_EQ(CsvReport(graph, {.thread = 3, .top = 1, .errors = true, .header = false}),
+            "3,2048,66.6667,3072,100.0000,\"f(int, \"\"x\"\")\",\"a,b.c\",7,10,20\n");
+  EXPECT_EQ(JsonReport(graph, {.thread = {}, .top = 1, .errors = true, .value = "inuse_space"}),
+            "{\"value\":\"inuse_space\",\"unit\":\"bytes\",\"thread\":null,\"total\":4096,\"rows\":[{\"flat\":2048,"
+            "\"flat_percent\":66.6667,\"cum\":3072,\"cum_percent\":100.0000,\"name\":\"f(int, "
+            "\\\"x\\\")\",\"file\":\"a,b.c\","
+            "\"line\":7,\"flat_error\":10,\"cum_error\":20}]}\n");
+  EXPECT_THAT(JsonReport(graph, {.thread = 2, .value = "alloc_objects"}),
+              HasSubstr("\"unit\":\"objects\",\"thread\":2,"));
+  EXPECT_THAT(JsonReport(graph, {}), HasSubstr("\"name\":\"g\",\"file\":null,\"line\":null}"));
+}
+
+TEST(TableForProgramsTest, ARowOfSeveralPlacesHasWhatTheyHaveInCommon) {
+  const auto profile = Parsed(
+      "heap_v2/0\n# leakshim 1\n# java 0x4000000000000002 compiled a.Pool grow 7 Pool.java\n"
+      "# java 0x4000000000000004 compiled a.Pool grow 9 Pool.java\n"
+      "# java 0x4000000000000006 compiled a.Main run 3 Main.java\n"
+      "@ 0x4000000000000002 0x4000000000000006\n  t*: 1: 10 [0: 0]\n"
+      "@ 0x4000000000000004 0x4000000000000006\n  t*: 1: 5 [0: 0]\n");
+  ProfileSum sum({});
+  sum.Add(*profile);
+  CodeNames names(sum, nullptr, true);
+  auto graph = MakeCallGraph(sum, names, {});
+  ASSERT_TRUE(graph.ok());
+  SortRows(*graph, false);
+  EXPECT_THAT(CsvReport(*graph, {}), HasSubstr("15,100.0000,15,100.0000,a.Pool.grow,Pool.java,\n"
+                                               "0,0.0000,15,100.0000,a.Main.run,Main.java,3\n"));
+}
+
 TEST(RawReportTest, ReadsBackToTheSameReport) {
   Reports reports("heap_v2/524288\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n@\n  t*: 2: 8 [0: 0]\n");
   const auto again = Parsed(RawReport(*reports.profile, reports.sum, reports.names));

@@ -90,6 +90,13 @@ TEST(FlagsTest, OptionsOfOtherProfilesAreAcceptedAndSaySo) {
   EXPECT_THAT(flags.remarks, ElementsAre(HasSubstr("--contentions"), HasSubstr("--seconds")));
 }
 
+TEST(FlagsTest, JsonIsForWhatHasItAndAloneForLeaks) {
+  EXPECT_EQ(Good({"--json", "a"}).mode, Mode::kLeaks);
+  EXPECT_EQ(Good({"--json", "--text", "a"}).mode, Mode::kText);
+  EXPECT_EQ(Good({"--csv", "a"}).mode, Mode::kCsv);
+  EXPECT_THAT(Bad({"--json", "--csv", "a"}), HasSubstr("not for --csv"));
+}
+
 TEST(FlagsTest, WhatExcludesEachOtherIsNamed) {
   EXPECT_THAT(Bad({"--inuse_space", "--alloc_space"}), HasSubstr("--inuse_space and --alloc_space exclude each other"));
   EXPECT_THAT(Bad({"--text", "--raw"}), HasSubstr("exclude each other"));
