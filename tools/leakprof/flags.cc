@@ -57,6 +57,8 @@ constexpr FlagSpec kFlags[] = {
     {"text", kJeprof, Group::kMode, Mode::kText, nullptr, "table of functions, the largest first (default)"},
     {"csv", kOurs, Group::kMode, Mode::kCsv, nullptr, "the table for programs; see also --json"},
     {"collapsed", kJeprof, Group::kMode, Mode::kCollapsed, nullptr, "one line a stack, for flame graphs"},
+    {"traces", kOurs, Group::kMode, Mode::kTraces, nullptr, ""},
+    {"peek", kOurs, Group::kMode, Mode::kPeek, "REGEX", "each stack; functions with callers and callees"},
     {"dot", kJeprof, Group::kMode, Mode::kDot, nullptr, ""},
     {"svg", kJeprof, Group::kMode, Mode::kSvg, nullptr, ""},
     {"gif", kJeprof, Group::kMode, Mode::kGif, nullptr, ""},

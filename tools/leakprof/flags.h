@@ -17,6 +17,8 @@ namespace leakshim {
 enum class Mode {
   kText,
   kCsv,
+  kTraces,
+  kPeek,
   kCollapsed,
   kRaw,
   kCallgrind,
@@ -56,7 +58,7 @@ struct Flags {
   // Of a command that was typed with --interactive.
   bool typed = false;
   std::string typed_focus, typed_ignore;
-  std::string routine;                // --list, --disasm: of which functions
+  std::string routine;                // --list, --disasm, --peek: of which functions
   std::string plumbing;               // a file of rules; "none": no frame is hidden; "": the built-in list
   std::string thread;                 // "": all together; "*": each; else a number
   std::string output;                 // the file that the report goes to; "": standard output

@@ -259,7 +259,8 @@ ExitStatus OneReport(const Flags& flags, const Session& session, uint64_t thread
                            .exclude = flags.exclude,
                            .also_focus = flags.typed_focus,
                            .jeprof_compat = flags.jeprof_compat,
-                           .with_edges = IsGraph(flags.mode),
+                           .with_edges = IsGraph(flags.mode) || flags.mode == Mode::kPeek,
+                           .edges_once = flags.mode == Mode::kPeek,
                            .allocator_frames = &session.allocator_frames};
   if (flags.typed && flags.mode != Mode::kCallgrind) {
     const absl::StatusOr<std::string> left = WhatIsLeft(flags, sum, names, options);
@@ -303,16 +304,6 @@ ExitStatus OneReport(const Flags& flags, const Session& session, uint64_t thread
     *text += CallgrindReport(*costs, {.unit = UnitOf(flags), .program = ProgramName(flags, *session.profiles.front())});
     return kDone;
   }
-  absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
-  if (!graph.ok()) {
-    Say(graph.status().message());
-    return kBadUsage;
-  }
-  if (IsGraph(flags.mode)) {
-    return RunGraph(flags, *graph, UnitOf(flags), ProgramName(flags, *session.profiles.front()), text);
-  }
-  SortRows(*graph, flags.cum);
-  if (flags.typed) graph->total = 0;  // it is told already
   TextOptions form{.unit = UnitOf(flags),
                    .thread = {},
                    .top = static_cast<size_t>(flags.top),
@@ -321,6 +312,35 @@ ExitStatus OneReport(const Flags& flags, const Session& session, uint64_t thread
                    .value = flags.value,
                    .header = text->empty()};
   if (thread != kAllThreads) form.thread = thread;
+  if (flags.mode == Mode::kTraces) {
+    absl::StatusOr<std::vector<NamedStack>> stacks = MakeTraces(sum, names, options);
+    if (!stacks.ok()) {
+      Say(stacks.status().message());
+      return kBadUsage;
+    }
+    *text += TracesReport(*stacks, form);
+    return kDone;
+  }
+  absl::StatusOr<CallGraph> graph = MakeCallGraph(sum, names, options);
+  if (!graph.ok()) {
+    Say(graph.status().message());
+    return kBadUsage;
+  }
+  if (IsGraph(flags.mode)) {
+    return RunGraph(flags, *graph, UnitOf(flags), ProgramName(flags, *session.profiles.front()), text);
+  }
+  if (flags.mode == Mode::kPeek) {
+    absl::StatusOr<std::vector<Peek>> peeks = MakePeeks(*graph, flags.routine);
+    if (!peeks.ok()) {
+      Say(peeks.status().message());
+      return kBadUsage;
+    }
+    if (peeks->empty()) Say(absl::StrCat("no function that matches ", flags.routine, " holds anything"));
+    *text += PeekReport(*peeks, *graph, form);
+    return kDone;
+  }
+  SortRows(*graph, flags.cum);
+  if (flags.typed) graph->total = 0;  // it is told already
   *text += flags.mode == Mode::kCsv ? CsvReport(*graph, form)
            : flags.json             ? JsonReport(*graph, form)
                                     : TextReport(*graph, form);

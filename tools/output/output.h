@@ -10,6 +10,7 @@
 #include "report/call_graph.h"
 #include "report/dot_graph.h"
 #include "report/listing.h"
+#include "report/peek.h"
 
 namespace leakshim {
 
@@ -67,6 +68,11 @@ std::string CallgrindReport(const std::vector<FunctionCosts>& functions, const C
 // jeprof's listings: functions with their source, and as instructions.
 std::string SourceReport(const std::vector<SourceListing>& listings, Unit unit);
 std::string CodeReport(const std::vector<CodeListing>& listings, Unit unit);
+
+// Each stack with its value, the leaf first, as `go tool pprof -traces` has them. The total is of these stacks.
+std::string TracesReport(const std::vector<NamedStack>& stacks, const TextOptions& options);
+// Each function under its callers and above its callees; their shares are of the function's cumulative value.
+std::string PeekReport(const std::vector<Peek>& peeks, const CallGraph& graph, const TextOptions& options);
 
 // One line a stack, `outermost;...;leaf value`, for flame graphs.
 std::string CollapsedReport(const std::vector<NamedStack>& stacks);

@@ -166,7 +166,11 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
   absl::flat_hash_map<std::string, uint32_t> row_ids;
   std::optional<JeprofRows> jeprof_rows;
   if (options.jeprof_compat) jeprof_rows.emplace(sum, names, options.granularity);
-  absl::flat_hash_map<std::pair<uint32_t, uint32_t>, double> edges;  // caller and callee
+  struct Calls {
+    double value = 0;
+    uint32_t counted_by = 0;  // the stack that counted them last
+  };
+  absl::flat_hash_map<std::pair<uint32_t, uint32_t>, Calls> edges;  // caller and callee
   // Of each location: its rows, by number.
   std::vector<std::vector<uint32_t>> rows_of(sum.locations().size());
   std::vector<LocationId> kept;
@@ -205,7 +209,9 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
           graph.rows[row].flat_variance += variance;
           graph.flat_sum += value;
         } else if (options.with_edges) {
-          edges[{row, *callee}] += value;
+          Calls& calls = edges[{row, *callee}];
+          if (!options.edges_once || calls.counted_by != stack_number) calls.value += value;
+          calls.counted_by = stack_number;
         }
         callee = row;
         if (counted_by[row] == stack_number) continue;
@@ -216,7 +222,7 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
     }
   }
   graph.edges.reserve(edges.size());
-  for (const auto& [calls, value] : edges) graph.edges.push_back({calls.first, calls.second, value});
+  for (const auto& [pair, calls] : edges) graph.edges.push_back({pair.first, pair.second, calls.value});
   return graph;
 }
 
@@ -269,6 +275,36 @@ absl::StatusOr<std::vector<NamedStack>> MakeNamedStacks(const ProfileSum& sum, C
   }
   std::stable_sort(result.begin(), result.end(),
                    [](const NamedStack& a, const NamedStack& b) { return a.names < b.names; });
+  return result;
+}
+
+absl::StatusOr<std::vector<NamedStack>> MakeTraces(const ProfileSum& sum, CodeNames& names,
+                                                   const CallGraphOptions& options) {
+  absl::StatusOr<std::unique_ptr<StackFilter>> filter = StackFilter::Make(sum, names, options);
+  if (!filter.ok()) return filter.status();
+  std::optional<JeprofRows> jeprof_rows;
+  if (options.jeprof_compat) jeprof_rows.emplace(sum, names, options.granularity);
+  std::map<std::vector<std::string>, double> stacks;
+  std::vector<LocationId> kept;
+  for (const SumStack& stack : sum.stacks()) {
+    if (!(*filter)->Apply(stack, &kept)) continue;
+    std::vector<std::string> rows;
+    for (LocationId location : kept) {
+      const Location& place = sum.locations()[location];
+      const CodeName& code = names.Of(location);
+      for (RowName& row :
+           jeprof_rows.has_value() ? jeprof_rows->Of(place, code) : RowNames(place, code, options.granularity)) {
+        rows.push_back(std::move(row.name));
+      }
+    }
+    if (!rows.empty()) stacks[std::move(rows)] += ValueOf(stack.value, options.value);
+  }
+  std::vector<NamedStack> result;
+  for (auto& [rows, value] : stacks) {
+    if (value != 0) result.push_back(NamedStack{.names = rows, .value = value});
+  }
+  std::stable_sort(result.begin(), result.end(),
+                   [](const NamedStack& a, const NamedStack& b) { return a.value > b.value; });
   return result;
 }
 

@@ -30,6 +30,7 @@ struct CallGraphOptions {
   std::string also_focus = {};  // what a stack must match as well
   bool jeprof_compat = false;
   bool with_edges = false;
+  bool edges_once = false;                            // recursion counts once in calls, too
   const AllocatorFrames* allocator_frames = nullptr;  // null: the built-in list; must outlive the call
 };
 
@@ -73,5 +74,9 @@ struct NamedStack {
 };
 absl::StatusOr<std::vector<NamedStack>> MakeNamedStacks(const ProfileSum& sum, CodeNames& names,
                                                         const CallGraphOptions& options);
+
+// Stacks as lists of rows, the leaf first, equal ones added, the largest first; those without any value are left out.
+absl::StatusOr<std::vector<NamedStack>> MakeTraces(const ProfileSum& sum, CodeNames& names,
+                                                   const CallGraphOptions& options);
 
 }  // namespace leakshim

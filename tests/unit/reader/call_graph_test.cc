@@ -187,6 +187,42 @@ TEST(TableForProgramsTest, ARowOfSeveralPlacesHasWhatTheyHaveInCommon) {
                                                "0,0.0000,15,100.0000,a.Main.run,Main.java,3\n"));
 }
 
+TEST(TracesReportTest, StacksOfTheSameRowsAreOneAndTheLargestComesFirst) {
+  Reports reports(
+      "heap_v2/0\n@ 0x1000 0x2001\n  t*: 1: 10 [0: 0]\n@ 0x5000 0x3001 0x4001\n  t*: 1: 20 [0: 0]\n"
+      "@ 0x5000 0x1001 0x2001\n  t*: 1: 15 [0: 0]\n");
+  auto stacks = MakeTraces(reports.sum, reports.names, {});
+  ASSERT_TRUE(stacks.ok());
+  const std::string rule = "----------+-------------------------------------------------------\n";
+  EXPECT_EQ(TracesReport(*stacks, {.unit = Unit::kBytes, .thread = {}}),
+            "Total: 45 B\n" + rule + "       25   a\n            b\n" + rule +
+                "       20   c\n            inlined (inline)\n            d\n" + rule);
+  EXPECT_EQ(TracesReport(*stacks, {.unit = Unit::kBytes, .thread = 2, .top = 1}),
+            "Total (t2): 45 B\n" + rule + "       25   a\n            b\n" + rule);
+}
+
+// a twice calls b, which calls a: the call counts once.
+TEST(PeekReportTest, CallersStandAboveAndCalleesBelowAndRecursionCountsOnce) {
+  Reports reports(
+      "heap_v2/0\n@ 0x3000 0x2001 0x1001 0x2001 0x1001 0x1001\n  t*: 1: 30 [0: 0]\n"
+      "@ 0x2000 0x4001\n  t*: 1: 10 [0: 0]\n");
+  auto graph = MakeCallGraph(reports.sum, reports.names, {.with_edges = true, .edges_once = true});
+  ASSERT_TRUE(graph.ok());
+  auto peeks = MakePeeks(*graph, "^b$");
+  ASSERT_TRUE(peeks.ok());
+  const std::string rule = "----------------------------------+-------------------------------\n";
+  EXPECT_EQ(PeekReport(*peeks, *graph, {.unit = Unit::kBytes, .thread = {}}),
+            "Total: 40 B\n    flat  flat%       cum   cum%    callers, function, callees\n" + rule +
+                "                       30  75.0%  |     a\n"
+                "                       10  25.0%  |     inlined (inline)\n"
+                "      10  25.0%        40 100.0%  | b\n"
+                "                       30  75.0%  |     a\n"
+                "                       30  75.0%  |     c\n" +
+                rule);
+  EXPECT_EQ(MakePeeks(*graph, "^[ac]$")->size(), 2u);
+  EXPECT_FALSE(MakePeeks(*graph, "(").ok());
+}
+
 TEST(RawReportTest, ReadsBackToTheSameReport) {
   Reports reports("heap_v2/524288\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n@\n  t*: 2: 8 [0: 0]\n");
   const auto again = Parsed(RawReport(*reports.profile, reports.sum, reports.names));

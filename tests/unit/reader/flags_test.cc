@@ -93,6 +93,8 @@ TEST(FlagsTest, OptionsOfOtherProfilesAreAcceptedAndSaySo) {
 TEST(FlagsTest, JsonIsForWhatHasItAndAloneForLeaks) {
   EXPECT_EQ(Good({"--json", "a"}).mode, Mode::kLeaks);
   EXPECT_EQ(Good({"--json", "--text", "a"}).mode, Mode::kText);
+  EXPECT_EQ(Good({"--traces", "a"}).mode, Mode::kTraces);
+  EXPECT_EQ(Good({"--peek=f", "a"}).routine, "f");
   EXPECT_EQ(Good({"--csv", "a"}).mode, Mode::kCsv);
   EXPECT_THAT(Bad({"--json", "--csv", "a"}), HasSubstr("not for --csv"));
 }
