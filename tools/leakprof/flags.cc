@@ -91,6 +91,11 @@ constexpr FlagSpec kFlags[] = {
     {"ignore", kJeprof, Group::kStacks, &Flags::ignore, "REGEX", "only stacks with, without, a match"},
     {"retain", kJeprof, Group::kStacks, &Flags::retain, "REGEX", ""},
     {"exclude", kJeprof, Group::kStacks, &Flags::exclude, "REGEX", "of each stack only frames that match, or do not"},
+    {"show", kOurs, Group::kStacks, &Flags::show, "REGEX", ""},
+    {"hide", kOurs, Group::kStacks, &Flags::hide, "REGEX", "the same after --focus, files and inlined ones too"},
+    {"show_from", kOurs, Group::kStacks, &Flags::show_from, "REGEX", ""},
+    {"tagfocus", kOurs, Group::kStacks, &Flags::tagfocus, "T",
+     "inwards from the first match; thread=REGEX, thread:N, bytes=1mb:"},
     {"plumbing", kOurs, Group::kStacks, &Flags::plumbing, "FILE",
      "more functions that only pass requests on; none: hide nothing"},
     {"thread", kJeprof, Group::kStacks, &Flags::thread, "N", "only this thread; * for each by itself"},
@@ -105,15 +110,16 @@ constexpr FlagSpec kFlags[] = {
     {"heapcheck", kJeprof, Group::kGraph, &Flags::heapcheck, nullptr, "", false},
     {"scale", kJeprof, Group::kGraph, &Flags::scale, "N", "grey nodes are those that allocate; --gv: its scale"},
 
-    {"callers", kOurs, Group::kSeries, &Flags::callers, nullptr, "unfold each suspect into its callers"},
-    {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME", "functions with such names grow pools"},
+    {"callers", kOurs, Group::kSeries, &Flags::callers, nullptr, ""},
+    {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME",
+     "unfold each suspect into its callers; such functions grow pools"},
     {"per", kOurs, Group::kSeries, &Flags::per, "hour|GB", "--diff: rates per hour of uptime, per GB allocated"},
     {"json", kOurs, Group::kSeries, &Flags::json, nullptr, "for programs; --text --json: the table"},
 
     {"cum", kJeprof, Group::kOther, &Flags::cum, nullptr, ""},
     {"top", kOurs, Group::kOther, &Flags::top, "N", "sort by the cumulative column; only the first N rows"},
-    {"show_bytes", kJeprof, Group::kOther, &Flags::show_bytes, nullptr, "bytes instead of MB"},
-    {"errors", kOurs, Group::kOther, &Flags::errors, nullptr, "--text: the sampling error of each row"},
+    {"show_bytes", kJeprof, Group::kOther, &Flags::show_bytes, nullptr, ""},
+    {"errors", kOurs, Group::kOther, &Flags::errors, nullptr, "bytes instead of MB; each row's sampling error"},
     {"lib_prefix", kJeprof, Group::kOther, &Flags::sysroots, "DIR,DIR", ""},
     {"sysroot", kOurs, Group::kOther, &Flags::sysroots, "DIR,DIR",
      "look for binaries and debug files under these folders first"},
@@ -293,7 +299,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   flags.mode_given = mode != nullptr;
   const bool nothing_to_sum = flags.files.empty() && flags.base.empty() && flags.focus.empty() &&
                               flags.ignore.empty() && flags.retain.empty() && flags.exclude.empty() &&
-                              flags.thread.empty();
+                              flags.show.empty() && flags.hide.empty() && flags.show_from.empty() &&
+                              flags.tagfocus.empty() && flags.thread.empty();
   if (mode == nullptr && (flags.json || flags.callers || !flags.pools.empty() || nothing_to_sum)) {
     flags.mode = Mode::kLeaks;
   }

@@ -55,6 +55,7 @@ struct Flags {
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;
+  std::string show, hide, show_from, tagfocus;  // pprof's
   // Of a command that was typed with --interactive.
   bool typed = false;
   std::string typed_focus, typed_ignore;

@@ -32,6 +32,7 @@
 #include "profile/read_profile.h"
 #include "report/call_graph.h"
 #include "report/stack_filter.h"
+#include "report/tag_filter.h"
 #include "symbolize/elf_symbolizer.h"
 #include "symbolize/jeprof_names.h"
 #include "symbolize/perf_map.h"
@@ -258,6 +259,9 @@ ExitStatus OneReport(const Flags& flags, const Session& session, uint64_t thread
                            .retain = flags.retain,
                            .exclude = flags.exclude,
                            .also_focus = flags.typed_focus,
+                           .show = flags.show,
+                           .hide = flags.hide,
+                           .show_from = flags.show_from,
                            .jeprof_compat = flags.jeprof_compat,
                            .with_edges = IsGraph(flags.mode) || flags.mode == Mode::kPeek,
                            .edges_once = flags.mode == Mode::kPeek,
@@ -364,10 +368,17 @@ int Report(const Flags& flags, const Profiles& profiles, const Profile* base, Sy
     }
     session.jeprof_names = *std::move(made);
   }
+  const absl::StatusOr<std::function<bool(const SumLabel&)>> keep = MakeTagFilter(flags.tagfocus);
+  if (!keep.ok()) {
+    Say(keep.status().message());
+    return kBadUsage;
+  }
   std::string text;
   for (uint64_t thread : ThreadsOf(flags, profiles)) {
-    ProfileSum sum(ProfileSum::Options{
-        .thread = thread, .one_address_space = flags.jeprof_compat, .labelled = flags.mode == Mode::kProto});
+    ProfileSum sum(ProfileSum::Options{.thread = thread,
+                                       .one_address_space = flags.jeprof_compat,
+                                       .labelled = flags.mode == Mode::kProto,
+                                       .keep = *keep});
     for (const auto& profile : profiles) sum.Add(*profile);
     if (base != nullptr) sum.Subtract(*base);
     CodeNames names(sum, symbolizer, !flags.jeprof_compat, flags.jeprof_compat ? nullptr : &perf_maps);
@@ -489,7 +500,8 @@ int Run(const std::vector<std::string>& arguments) {
                             .with_lines = flags.mode == Mode::kProto || flags.mode == Mode::kCsv || flags.json ||
                                           flags.mode == Mode::kCallgrind || flags.mode == Mode::kInteractive ||
                                           flags.granularity != "functions" || !flags.focus.empty() ||
-                                          !flags.ignore.empty()});
+                                          !flags.ignore.empty() || !flags.show.empty() || !flags.hide.empty() ||
+                                          !flags.show_from.empty()});
   return Report(flags, profiles, base.get(), &symbolizer);
 }
 

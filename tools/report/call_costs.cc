@@ -29,7 +29,7 @@ absl::StatusOr<std::vector<FunctionCosts>> MakeCallCosts(const ProfileSum& sum, 
     if (value == 0 || !(*filter)->Apply(stack, &kept)) continue;
     std::vector<Step> path;  // outermost first
     for (auto location = kept.rbegin(); location != kept.rend(); ++location) {
-      for (const SourceFrame& frame : names.Of(*location).functions) {
+      for (const SourceFrame& frame : (*filter)->NameOf(*location).functions) {
         const auto [entry, added] = ids.try_emplace({frame.function, frame.file}, functions.size());
         if (added) functions.push_back({.name = frame.function, .file = frame.file, .own = {}, .calls = {}});
         const Step step{.function = entry->second, .line = frame.line};

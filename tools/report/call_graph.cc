@@ -187,7 +187,7 @@ absl::StatusOr<CallGraph> MakeCallGraph(const ProfileSum& sum, CodeNames& names,
       std::vector<uint32_t>& rows = rows_of[location];
       if (rows.empty()) {
         const Location& place = sum.locations()[location];
-        const CodeName& code = names.Of(location);
+        const CodeName& code = (*filter)->NameOf(location);
         for (RowName& row :
              jeprof_rows.has_value() ? jeprof_rows->Of(place, code) : RowNames(place, code, options.granularity)) {
           auto [entry, added] = row_ids.try_emplace(row.key, static_cast<uint32_t>(graph.rows.size()));
@@ -237,10 +237,10 @@ void SortRows(CallGraph& graph, bool by_cum) {
 namespace {
 
 // The functions of one stack, outermost first.
-std::vector<std::string> Path(absl::Span<const LocationId> kept, CodeNames& names, bool jeprof_compat) {
+std::vector<std::string> Path(absl::Span<const LocationId> kept, StackFilter& filter, bool jeprof_compat) {
   std::vector<std::string> path;
   for (auto location = kept.rbegin(); location != kept.rend(); ++location) {
-    const CodeName& name = names.Of(*location);
+    const CodeName& name = filter.NameOf(*location);
     for (size_t i = 0; i < name.functions.size(); ++i) {
       const SourceFrame& frame = name.functions[i];
       const bool nameless = jeprof_compat && frame.function == "??";
@@ -265,13 +265,13 @@ absl::StatusOr<std::vector<NamedStack>> MakeNamedStacks(const ProfileSum& sum, C
     if (options.jeprof_compat) {
       by_address[kept] += value;
     } else {
-      stacks[Path(kept, names, false)] += value;
+      stacks[Path(kept, **filter, false)] += value;
     }
   }
   std::vector<NamedStack> result;
   for (auto& [path, value] : stacks) result.push_back(NamedStack{.names = path, .value = value});
   for (auto& [path, value] : by_address) {
-    result.push_back(NamedStack{.names = Path(path, names, true), .value = value});
+    result.push_back(NamedStack{.names = Path(path, **filter, true), .value = value});
   }
   std::stable_sort(result.begin(), result.end(),
                    [](const NamedStack& a, const NamedStack& b) { return a.names < b.names; });
@@ -291,7 +291,7 @@ absl::StatusOr<std::vector<NamedStack>> MakeTraces(const ProfileSum& sum, CodeNa
     std::vector<std::string> rows;
     for (LocationId location : kept) {
       const Location& place = sum.locations()[location];
-      const CodeName& code = names.Of(location);
+      const CodeName& code = (*filter)->NameOf(location);
       for (RowName& row :
            jeprof_rows.has_value() ? jeprof_rows->Of(place, code) : RowNames(place, code, options.granularity)) {
         rows.push_back(std::move(row.name));

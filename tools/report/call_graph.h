@@ -28,6 +28,8 @@ struct CallGraphOptions {
   // Regular expressions (RE2), unanchored; empty: none.
   std::string focus = {}, ignore = {}, retain = {}, exclude = {};
   std::string also_focus = {};  // what a stack must match as well
+  // What is shown of a stack that is chosen by those above: functions that match or do not, from the first match on.
+  std::string show = {}, hide = {}, show_from = {};
   bool jeprof_compat = false;
   bool with_edges = false;
   bool edges_once = false;                            // recursion counts once in calls, too

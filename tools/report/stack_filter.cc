@@ -31,11 +31,11 @@ absl::StatusOr<std::unique_ptr<StackFilter>> StackFilter::Make(const ProfileSum&
     const std::string& pattern;
     const char* option;
     std::unique_ptr<RE2>& to;
-  } expressions[] = {{options.focus, "focus", filter->focus_},
-                     {options.also_focus, "focus", filter->also_focus_},
-                     {options.ignore, "ignore", filter->ignore_},
-                     {options.retain, "retain", filter->retain_},
-                     {options.exclude, "exclude", filter->exclude_}};
+  } expressions[] = {
+      {options.focus, "focus", filter->focus_},       {options.also_focus, "focus", filter->also_focus_},
+      {options.ignore, "ignore", filter->ignore_},    {options.retain, "retain", filter->retain_},
+      {options.exclude, "exclude", filter->exclude_}, {options.show, "show", filter->show_},
+      {options.hide, "hide", filter->hide_},          {options.show_from, "show_from", filter->show_from_}};
   for (auto& expression : expressions) {
     absl::StatusOr<std::unique_ptr<RE2>> compiled = CompileRegex(expression.pattern, expression.option);
     if (!compiled.ok()) return compiled.status();
@@ -66,7 +66,38 @@ bool StackFilter::Apply(const SumStack& stack, std::vector<LocationId>* kept) {
   };
   if (focus_ != nullptr && !any(&Answers::focused)) return false;
   if (also_focus_ != nullptr && !any(&Answers::also_focused)) return false;
-  return ignore_ == nullptr || !any(&Answers::ignored);
+  if (ignore_ != nullptr && any(&Answers::ignored)) return false;
+  if (show_ == nullptr && hide_ == nullptr && show_from_ == nullptr) return true;
+  if (show_from_ != nullptr) {
+    const auto begin = std::find_if(kept->rbegin(), kept->rend(), [&](LocationId id) { return locations_[id].begins; });
+    kept->erase(begin.base(), kept->end());
+  }
+  std::erase_if(*kept, [&](LocationId id) { return !locations_[id].shown; });
+  return !kept->empty();
+}
+
+const CodeName& StackFilter::NameOf(LocationId location) {
+  AnswersOf(location);
+  const auto shortened = shortened_.find(location);
+  return shortened == shortened_.end() ? names_.Of(location) : shortened->second;
+}
+
+void StackFilter::ChooseFunctions(LocationId location, const CodeName& name, Answers* answers) {
+  const auto matches = [](const SourceFrame& frame, const RE2& expression) {
+    return RE2::PartialMatch(ShownName(frame), expression) || RE2::PartialMatch(FileLine(frame), expression);
+  };
+  CodeName left = name;
+  std::erase_if(left.functions, [&](const SourceFrame& frame) {
+    return (show_ != nullptr && !matches(frame, *show_)) || (hide_ != nullptr && matches(frame, *hide_));
+  });
+  if (show_from_ != nullptr) {
+    const auto first = std::find_if(left.functions.begin(), left.functions.end(),
+                                    [&](const SourceFrame& frame) { return matches(frame, *show_from_); });
+    answers->begins = first != left.functions.end();
+    if (answers->begins) left.functions.erase(left.functions.begin(), first);
+  }
+  answers->shown = !left.functions.empty();
+  if (answers->shown && left.functions.size() < name.functions.size()) shortened_[location] = std::move(left);
 }
 
 const StackFilter::Answers& StackFilter::AnswersOf(LocationId location) {
@@ -92,6 +123,7 @@ const StackFilter::Answers& StackFilter::AnswersOf(LocationId location) {
   answers.focused = stack_matches(focus_);
   answers.also_focused = stack_matches(also_focus_);
   answers.ignored = stack_matches(ignore_);
+  if (show_ != nullptr || hide_ != nullptr || show_from_ != nullptr) ChooseFunctions(location, name, &answers);
   return answers;
 }
 
@@ -110,8 +142,9 @@ absl::StatusOr<std::vector<KeptStack>> KeepStacks(const ProfileSum& sum, CodeNam
                                                   const CallGraphOptions& options) {
   absl::StatusOr<std::unique_ptr<StackFilter>> filter = StackFilter::Make(sum, names, options);
   if (!filter.ok()) return filter.status();
-  const bool chooses =
-      !options.focus.empty() || !options.ignore.empty() || !options.retain.empty() || !options.exclude.empty();
+  const bool chooses = !options.focus.empty() || !options.ignore.empty() || !options.retain.empty() ||
+                       !options.exclude.empty() || !options.show.empty() || !options.hide.empty() ||
+                       !options.show_from.empty();
   std::vector<KeptStack> stacks;
   std::vector<LocationId> kept;
   for (const SumStack& stack : sum.stacks()) {

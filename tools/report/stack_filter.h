@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "report/call_graph.h"
 
@@ -28,23 +29,31 @@ class StackFilter {
   // but the allocator is a stack like any other.
   bool Apply(const SumStack& stack, std::vector<LocationId>* kept);
 
+  // The name of a kept location, without the functions that are not to be shown: some of those inlined there, or what
+  // they were inlined into. Until the next call of a member.
+  const CodeName& NameOf(LocationId location);
+
  private:
   struct Answers {
     bool known = false;
     AllocatorFrame allocator = AllocatorFrame::kNo;
     bool retained = false, excluded = false, focused = false, also_focused = false, ignored = false;
+    bool shown = true, begins = false;
   };
 
   StackFilter(const ProfileSum& sum, CodeNames& names, const CallGraphOptions& options);
 
   const Answers& AnswersOf(LocationId location);
+  void ChooseFunctions(LocationId location, const CodeName& name, Answers* answers);
 
   const ProfileSum& sum_;
   CodeNames& names_;
   const bool jeprof_compat_;
   const AllocatorFrames& allocator_frames_;
   std::unique_ptr<RE2> focus_, also_focus_, ignore_, retain_, exclude_;
+  std::unique_ptr<RE2> show_, hide_, show_from_;
   std::vector<Answers> locations_;
+  absl::flat_hash_map<LocationId, CodeName> shortened_;
 };
 
 // The value of all stacks that are left. Errors: as StackFilter::Make().

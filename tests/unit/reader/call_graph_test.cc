@@ -5,6 +5,7 @@
 
 #include "output/output.h"
 #include "parsed.h"
+#include "report/tag_filter.h"
 
 namespace leakshim {
 namespace {
@@ -114,6 +115,49 @@ TEST(CallGraphTest, FocusAndIgnoreChooseStacksRetainAndExcludeChooseFrames) {
   EXPECT_THAT(reports.Graph({.ignore = "^a$"}), ::testing::ElementsAre("c 5 5", "b 0 5"));
   EXPECT_THAT(reports.Graph({.retain = "^b$"}), ::testing::ElementsAre("b 15 15"));
   EXPECT_THAT(reports.Graph({.exclude = "^[ac]$"}), ::testing::ElementsAre("b 15 15"));
+}
+
+TEST(CallGraphTest, ShowAndHideChooseFunctionsAfterFocusAndInlinedOnesByThemselves) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n@ 0x3000 0x2001\n  t*: 1: 5 [0: 0]\n");
+  EXPECT_EQ(reports.Collapsed({.hide = "^inlined$"}), "b;c 5\nd;a 10\n");
+  EXPECT_EQ(reports.Collapsed({.hide = "^d$"}), "b;c 5\ninlined;a 10\n");
+  EXPECT_EQ(reports.Collapsed({.show = "^[dc]$"}), "c 5\nd 10\n");
+  EXPECT_EQ(reports.Collapsed({.focus = "^a$", .hide = "^a$"}), "d;inlined[inline] 10\n");
+  EXPECT_THAT(reports.Graph({.show = "inlined"}), ::testing::ElementsAre("inlined 10 10"));
+  EXPECT_EQ(reports.Collapsed(), "b;c 5\nd;inlined[inline];a 10\n");
+  EXPECT_FALSE(MakeNamedStacks(reports.sum, reports.names, {.hide = "["}).ok());
+}
+
+TEST(CallGraphTest, ShowFromDropsCallersOfTheOutermostMatchAndStacksWithoutOne) {
+  Reports reports(
+      "heap_v2/0\n@ 0x1000 0x2001 0x3001 0x2001 0x4001\n  t*: 1: 10 [0: 0]\n@ 0x3000 0x1001\n  t*: 1: 5 [0: 0]\n"
+      "@ 0x1000 0x4001\n  t*: 1: 3 [0: 0]\n");
+  EXPECT_EQ(reports.Collapsed({.show_from = "^b$"}), "b;c;b;a 10\n");
+  EXPECT_EQ(reports.Collapsed({.focus = "^d$", .show_from = "inlined"}), "inlined;a 3\ninlined;b;c;b;a 10\n");
+  EXPECT_EQ(reports.Collapsed({.hide = "^b$", .show_from = "^c$"}), "c 5\nc;a 10\n");
+}
+
+TEST(TagFilterTest, ThreadsByNameAndNumberAndSizesInRanges) {
+  const auto keeps = [](const char* tag, const SumLabel& label) {
+    auto filter = MakeTagFilter(tag);
+    EXPECT_TRUE(filter.ok()) << filter.status();
+    return filter.ok() && (*filter)(label);
+  };
+  const SumLabel worker{.has_thread = true, .thread_id = 4712, .thread_name = "worker-1", .block_bytes = 65536};
+  const SumLabel nobody{.has_thread = false, .thread_id = 0, .thread_name = "", .block_bytes = 0};
+  for (const char* tag :
+       {"thread=^worker", "thread:4712", "bytes=64kb", "bytes=64KiB:", "bytes=:65536b", "1k:1m", ":1gb"}) {
+    EXPECT_TRUE(keeps(tag, worker)) << tag;
+    EXPECT_FALSE(keeps(tag, nobody)) << tag;
+  }
+  for (const char* tag : {"thread=^main", "thread:1", "bytes=65537:", "bytes=:63.9kb", "bytes=4096"}) {
+    EXPECT_FALSE(keeps(tag, worker)) << tag;
+  }
+  for (const char* tag :
+       {"thread=", "thread=(", "thread:main", "bytes=", "bytes=:", "bytes=x:", "host=a", "1kb:2kb:3kb"}) {
+    EXPECT_FALSE(MakeTagFilter(tag).ok()) << tag;
+  }
+  EXPECT_TRUE(*MakeTagFilter("") == nullptr);
 }
 
 TEST(CallGraphTest, ABadExpressionIsNamed) {
