@@ -139,7 +139,8 @@ def the_pod_shares_the_library_and_its_group_reads_the_dumps():
 def launch_scripts_profile_the_java_at_their_end():
     directory = fresh()
     for name in ("setenv.sh", "start.sh"):
-        text = SNIPPETS[name].replace(INSTALLED, harness.LIBRARY)
+        # A program that ends at once has a sample of a Java thread for certain if sampling is finer.
+        text = SNIPPETS[name].replace(INSTALLED, harness.LIBRARY).replace("prof_only:java", "prof_only:java,lg_prof_sample:12")
         with open(f"{directory}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(f"{directory}/{name}", 0o755)
@@ -152,12 +153,12 @@ def launch_scripts_profile_the_java_at_their_end():
     ran = run(["./catalina.sh", TWIN], {"CATALINA_BASE": directory}, directory)
     assert "hook ran" in ran.stdout and ran.stderr == "", ran
     (dump,) = dumps_below(f"{directory}/profiles")
-    assert harness.Dump(dump).about["java_frames"] == "on"
+    assert harness.Dump(dump).about["java_frames"] == "on", harness.Dump(dump).about
     ran = run(["./start.sh", TWIN], {"PROFILES": f"{directory}/more", "PATH": f"{harness.BUILD}:{CLEAN['PATH']}"}, directory,
               status=1, stdin=subprocess.DEVNULL)
     # Without an argument the program ends by an exception: its own status.
     assert ran.stderr.startswith(f"leakshim: profiling java; dumps in {directory}/more/leakshim.*; first in 30 s\n"), ran
-    assert len(dumps_below(f"{directory}/more")) == 1
+    assert len(dumps_below(f"{directory}/more")) == 1, (ran, os.listdir(f"{directory}/more"))
 
 
 if __name__ == "__main__":
