@@ -145,6 +145,7 @@ void SitInTheLoader() {
         },
         nullptr);
     rounds_done++;
+    usleep(200);  // the loader's locks are not fair: who takes them again at once keeps everybody else out
   }
 }
 
