@@ -40,7 +40,7 @@ def a_fragmented_heap_is_stalled_by_no_dump_but_a_deep_one():
     running.wait_for_page()
     deadline = time.monotonic() + 60
     while True:
-        path = running.cli("dump", running.pid, "--deep").stdout.strip()
+        path = running.cli("dump", running.pid, "--deep", "--wait=50").stdout.strip()
         with open(path) as file:
             if int(re.search(r"^# memory.malloc_free_chunks (\d+)$", file.read(), re.M).group(1)) > blocks / 2:
                 break
