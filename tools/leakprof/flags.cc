@@ -255,7 +255,9 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
     }
     argument.erase(0, absl::StartsWith(argument, "--") ? 2 : 1);
     const size_t equals = argument.find('=');
-    const std::string name = argument.substr(0, equals);
+    std::string name = argument.substr(0, equals);
+    // pprof's --show=REGEX; alone it is what jeprof takes it for.
+    if (equals == std::string::npos && absl::EqualsIgnoreCase(name, "show")) name = "show_bytes";
     const absl::StatusOr<Named> found = FindFlag(name);
     if (!found.ok()) return found.status();
     const FlagSpec& flag = *found->flag;
