@@ -1,6 +1,7 @@
 #include "leakshim/process_files.h"
 
 #include <elf.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -122,8 +123,12 @@ absl::StatusOr<ProcessFiles> ReadProcessFiles(int pid, const std::string& root) 
   std::error_code error;
   process.executable = fs::read_symlink(folder + "/exe", error).string();
   if (error == std::errc::permission_denied) {
-    return absl::PermissionDeniedError(absl::StrCat("process ", pid, " is not yours to look at (it is of user ",
-                                                    process.uid, "); ask as that user or as root"));
+    // Root of a container may lack the right, too.
+    const bool is_ours = geteuid() == 0 || geteuid() == process.uid;
+    return absl::PermissionDeniedError(
+        absl::StrCat("process ", pid, " is not yours to look at (it is of user ", process.uid,
+                     is_ours ? "); the kernel asks for CAP_SYS_PTRACE: ask from outside this container"
+                             : "); ask as that user or as root"));
   }
   if (error) return absl::NotFoundError(absl::StrCat("process ", pid, " has ended, or is one of the kernel's"));
   process.is_secure = IsSecure(ReadText(folder + "/auxv"));
