@@ -24,15 +24,16 @@ soak_unwind() {
   LEAKSHIM_SOAK=1 LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs python3 tests/preload/unwind_test.py
 }
 
-# Every test of a hazard 20 times; those of races repeat themselves 10 times in each, which makes 200.
+# Every test of a hazard 20 times, as many at once as there are processors; those of races repeat themselves 10 times in
+# each, which makes 200. A test's output is shown where it fails.
 soak_hazards() {
-  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs
-  local round test
+  export LEAKSHIM_PRELOAD_PROGRAMS=$build/tests/preload/programs LEAKSHIM_SOAK=1 LEAKSHIM_RACES=10
+  local round
   for ((round = 1; round <= 20; round++)); do
-    for test in faults host library life limits loader operators syscalls threads trouble; do
-      echo "== hazards: round $round of 20, $test"
-      LEAKSHIM_SOAK=1 LEAKSHIM_RACES=10 python3 "tests/preload/${test}_test.py"
-    done
+    echo "== hazards: round $round of 20"
+    # shellcheck disable=SC2016  # $0 is the inner shell's
+    printf '%s\n' faults host library life limits loader operators syscalls threads trouble |
+      xargs -P "$(nproc)" -n 1 bash -c 'out=$(python3 "tests/preload/$0_test.py" 2>&1) || { printf "%s\n" "$out"; exit 1; }'
   done
 }
 

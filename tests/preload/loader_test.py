@@ -115,9 +115,10 @@ def glibcs_malloc_checker_works_on_both_sides():
     # Behind us it is the allocator that we serve; in front of us it is one that we cannot see through.
     run = harness.run([HOST, "plain", PLUGIN], conf=ALL, env=env, preload=f"{harness.LIBRARY}:{checker}")
     assert run.status == 0 and run.stdout == "fine\n" and run.stderr == "" and run.dumps, run
-    # And it is the one that checks: a broken block is noticed as without us.
+    # And it is the one that checks: a broken block is noticed as without us. It looks for its magic byte, which is never
+    # 1, from the block's end down: what a block holds by chance must not look like it.
     broken = "import ctypes; c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; p = c.malloc(24); " \
-             "ctypes.memset(p + 24, 1, 1); c.free(ctypes.c_void_p(p))"
+             "ctypes.memset(p, 1, 25); c.free(ctypes.c_void_p(p))"
     for preload in (checker, f"{harness.LIBRARY}:{checker}"):
         run = harness.run(["/usr/bin/python3", "-c", broken], conf=ALL, env=env, preload=preload)
         assert run.status == -6 and "invalid pointer" in run.stderr, (preload, run)
