@@ -50,24 +50,41 @@ uint64_t SlotValue(const Place& place, RecordId id) {
 }
 
 bool Holds(uint64_t value, uintptr_t address, const Place& place) {
-  if (value == 0 || static_cast<uint32_t>(value >> 32) != place.tag) return false;
+  // The tag first: whether a slot is empty is anybody's guess, that its tag is another's is nearly certain.
+  if (__builtin_expect(static_cast<uint32_t>(value >> 32) != place.tag, 1) || value == 0) return false;
   // relaxed: equal only if this very address was published there, and then by invariant 1 it is ours to see.
   return ThreadBuffer::At(static_cast<RecordId>(value))->address.load(std::memory_order_relaxed) == address;
 }
 
-void RaiseFilter(uintptr_t address) {
-  Atomic<uint8_t>& counter = live_filter[FilterSlot(address)];
+constexpr unsigned kGrowthFilterLg = 2;
+
+// The first filter, where live_filter's word can point: see there.
+alignas(64) constinit Atomic<uint8_t> first_filter[64 + (size_t{1} << kFilterFirstBits)];
+constinit Atomic<Atomic<uint8_t>*> growing{nullptr};  // the filter that is being made
+
+void Raise(Atomic<uint8_t>& counter) {
   uint8_t value = counter.load(std::memory_order_relaxed);
   while (value != 255 &&
          !counter.compare_exchange_weak(value, static_cast<uint8_t>(value + 1), std::memory_order_relaxed)) {
   }
 }
 
-void LowerFilter(uintptr_t address) {
-  Atomic<uint8_t>& counter = live_filter[FilterSlot(address)];
+void Lower(Atomic<uint8_t>& counter) {
   uint8_t value = counter.load(std::memory_order_relaxed);
   while (value != 255 && value != 0 &&
          !counter.compare_exchange_weak(value, static_cast<uint8_t>(value - 1), std::memory_order_relaxed)) {
+  }
+}
+
+// Calls visit(filter) for the filters that came since `raised` was read. Whatever shall count in them is visible
+// before: by a sequentially consistent store, as the loads here are, so that GrowFilter() sees it or we see the filter.
+template <typename Visit>
+void ForEachLaterFilter(Atomic<uint8_t>* raised, Visit visit) {
+  for (auto* which : {&growing, &live_filter}) {
+    Atomic<uint8_t>* filter = which->load(std::memory_order_seq_cst);
+    if (filter == nullptr || filter == raised) continue;
+    visit(filter);
+    raised = filter;
   }
 }
 
@@ -75,15 +92,63 @@ void LowerFilter(uintptr_t address) {
 template <typename Visit>
 bool ForEachSlot(const Place& place, Visit visit) {
   // acquire: pairs with the release in AddGeneration().
-  for (int g = generation_count.load(std::memory_order_acquire) - 1; g >= 0; g--) {
-    Pair pair = BucketsOf(generations[g].load(std::memory_order_acquire), g, place);
-    for (Bucket* bucket : {pair.first, pair.second}) {
+  int count = generation_count.load(std::memory_order_acquire);
+  Pair pairs[kMaxGenerations];
+  // All are asked of the memory at once, because most answers are to come from there.
+  for (int g = count - 1; g >= 0; g--) {
+    pairs[g] = BucketsOf(generations[g].load(std::memory_order_acquire), g, place);
+    __builtin_prefetch(pairs[g].first);
+    __builtin_prefetch(pairs[g].second);
+  }
+  for (int g = count - 1; g >= 0; g--) {
+    for (Bucket* bucket : {pairs[g].first, pairs[g].second}) {
       for (auto& slot : bucket->slots) {
         if (visit(slot)) return true;
       }
     }
   }
   return false;
+}
+
+// Calls visit(address) for whatever stands in the index.
+template <typename Visit>
+void ForEachAddress(Visit visit) {
+  for (int g = generation_count.load(std::memory_order_acquire) - 1; g >= 0; g--) {
+    Bucket* table = generations[g].load(std::memory_order_acquire);
+    for (size_t b = 0; b < BucketCount(g); b++) {
+      for (auto& slot : table[b].slots) {
+        auto id = static_cast<RecordId>(slot.load(std::memory_order_seq_cst));
+        if (id != 0) visit(ThreadBuffer::At(id)->address.load(std::memory_order_relaxed));
+      }
+    }
+  }
+}
+
+// A filter large enough for so many generations of the index, where there is memory for it. For the thread that added
+// the last of them, which may have half a millisecond to do here, twice in the life of a process.
+void GrowFilter(int for_generations) {
+  unsigned more = kGrowthFilterLg * static_cast<unsigned>(for_generations - kFilterFirstGenerations);
+  unsigned bits = kFilterFirstBits + more < kFilterMostBits ? kFilterFirstBits + more : kFilterMostBits;
+  Atomic<uint8_t>* old = live_filter.load(std::memory_order_acquire);
+  unsigned old_bits = 64 - FilterShift(old);
+  if (bits <= old_bits) return;
+  size_t bytes = (size_t{1} << bits) + 64;
+  auto* memory = static_cast<Atomic<uint8_t>*>(os::MapOwn(bytes));
+  if (memory == nullptr) return;
+  Atomic<uint8_t>* grown = memory + (64 - bits);
+  Atomic<uint8_t>* none = nullptr;
+  // Another thread is at it with an earlier generation: the next one will find the filter small and grow it.
+  if (!growing.compare_exchange_strong(none, grown, std::memory_order_seq_cst)) return os::UnmapOwn(memory, bytes);
+  // What saturated or was marked for ever stays so wherever it may fall now.
+  size_t spread = size_t{1} << (bits - old_bits);
+  for (size_t i = 0; i < size_t{1} << old_bits; i++) {
+    if (old[i].load(std::memory_order_seq_cst) != 255) continue;
+    for (size_t j = 0; j < spread; j++) grown[i * spread + j].store(255, std::memory_order_relaxed);
+  }
+  ForEachAddress([=](uintptr_t address) { Raise(FilterCounter(grown, address)); });
+  // release: who sees the filter sees its counts.
+  live_filter.store(grown, std::memory_order_seq_cst);
+  growing.store(nullptr, std::memory_order_seq_cst);
 }
 
 // Adds the generation after `seen` ones, unless somebody else just did.
@@ -97,47 +162,54 @@ bool AddGeneration(int seen) {
     if (!generations[seen].compare_exchange_strong(none, table, std::memory_order_acq_rel)) os::UnmapOwn(table, bytes);
   }
   // release: pairs with the loads of the count; the table is in its place.
-  generation_count.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
+  bool ours = generation_count.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
+  if (ours && seen + 1 > kFilterFirstGenerations) GrowFilter(seen + 1);
   return true;
 }
 
 }  // namespace
 
-constinit Atomic<uint8_t> live_filter[size_t{1} << kFilterBits];
+constinit Atomic<Atomic<uint8_t>*> live_filter{&first_filter[64 - kFilterFirstBits]};
 
 LiveIndex::Inserted LiveIndex::Insert(uintptr_t address, RecordId id) {
   Place place = PlaceOf(address);
   uint64_t wanted = SlotValue(place, id);
-  RecordId displaced = 0;
-  ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
-    uint64_t value = slot.load(std::memory_order_acquire);
-    if (!Holds(value, address, place)) return false;
-    // The allocator gave this address out again, so the old block is gone. Its slot and its count in the filter pass
-    // on.
-    if (!slot.compare_exchange_strong(value, wanted, std::memory_order_acq_rel)) return false;
-    displaced = static_cast<RecordId>(value);
-    return true;
-  });
-  if (displaced != 0) return {true, displaced};
+  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);
+  Atomic<uint8_t>& counter = FilterCounter(filter, address);
+  if (counter.load(std::memory_order_relaxed) != 0) {
+    RecordId displaced = 0;
+    ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
+      uint64_t value = slot.load(std::memory_order_acquire);
+      if (!Holds(value, address, place)) return false;
+      // The allocator gave this address out again, so the old block is gone. Its slot and its counts pass on.
+      if (!slot.compare_exchange_strong(value, wanted, std::memory_order_acq_rel)) return false;
+      displaced = static_cast<RecordId>(value);
+      return true;
+    });
+    if (displaced != 0) return {true, displaced};
+  }
 
-  RaiseFilter(address);
+  Raise(counter);
   for (;;) {
     int seen = generation_count.load(std::memory_order_acquire);
     bool done = ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
       uint64_t empty = slot.load(std::memory_order_relaxed);
-      // acq_rel: pairs with the acquire of a take-out, which may be another thread's.
-      return empty == 0 && slot.compare_exchange_strong(empty, wanted, std::memory_order_acq_rel);
+      // seq_cst: pairs with the acquire of a take-out, which may be another thread's, and with GrowFilter().
+      return empty == 0 && slot.compare_exchange_strong(empty, wanted, std::memory_order_seq_cst);
     });
-    if (done) return {true, 0};
+    if (done) break;
     if (!AddGeneration(seen)) {
-      LowerFilter(address);
+      Lower(counter);
       return {false, 0};
     }
   }
+  ForEachLaterFilter(filter, [=](Atomic<uint8_t>* later) { Raise(FilterCounter(later, address)); });
+  return {true, 0};
 }
 
 RecordId LiveIndex::TakeOut(uintptr_t address) {
   Place place = PlaceOf(address);
+  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);  // before the slot is empty: invariant 4
   RecordId found = 0;
   ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
     uint64_t value = slot.load(std::memory_order_acquire);
@@ -146,29 +218,36 @@ RecordId LiveIndex::TakeOut(uintptr_t address) {
     found = static_cast<RecordId>(value);
     return true;
   });
-  if (found != 0) LowerFilter(address);
+  if (found != 0) Lower(FilterCounter(filter, address));
   return found;
 }
 
 bool LiveIndex::TakeOutRecord(uintptr_t address, RecordId id) {
   Place place = PlaceOf(address);
   uint64_t wanted = SlotValue(place, id);
+  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);
   bool taken = ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
     uint64_t value = wanted;
     return slot.load(std::memory_order_relaxed) == wanted &&
            slot.compare_exchange_strong(value, 0, std::memory_order_acq_rel);
   });
-  if (taken) LowerFilter(address);
+  if (taken) Lower(FilterCounter(filter, address));
   return taken;
 }
 
-void LiveIndex::MarkForever(const void* address) {
-  live_filter[FilterSlot(reinterpret_cast<uintptr_t>(address))].store(255, std::memory_order_relaxed);
+void LiveIndex::MarkForever(const void* block) {
+  auto address = reinterpret_cast<uintptr_t>(block);
+  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);
+  FilterCounter(filter, address).store(255, std::memory_order_seq_cst);
+  ForEachLaterFilter(
+      filter, [=](Atomic<uint8_t>* later) { FilterCounter(later, address).store(255, std::memory_order_seq_cst); });
 }
 
 size_t LiveIndex::BytesForTesting() {
   size_t bytes = 0;
   for (int g = 0; g < generation_count.load(); g++) bytes += BucketCount(g) * sizeof(Bucket);
+  Atomic<uint8_t>* filter = live_filter.load();
+  if (filter != &first_filter[64 - kFilterFirstBits]) bytes += size_t{1} << (64 - FilterShift(filter));
   return bytes;
 }
 
@@ -177,7 +256,14 @@ void LiveIndex::ResetForTesting() {
     if (Bucket* table = generations[g].exchange(nullptr)) os::UnmapOwn(table, BucketCount(g) * sizeof(Bucket));
   }
   generation_count.store(0);
-  for (auto& counter : live_filter) counter.store(0);
+  for (Atomic<uint8_t>* filter :
+       {growing.exchange(nullptr), live_filter.exchange(&first_filter[64 - kFilterFirstBits])}) {
+    // Filters between the first and the last stay mapped.
+    if (filter == nullptr || filter == &first_filter[64 - kFilterFirstBits]) continue;
+    unsigned shift = FilterShift(filter);
+    os::UnmapOwn(filter - shift, (size_t{1} << (64 - shift)) + 64);
+  }
+  for (auto& counter : first_filter) counter.store(0);
 }
 
 }  // namespace leakshim

@@ -22,7 +22,9 @@ inline constexpr uint32_t kThreadsPerPage = 8;
 inline constexpr uint32_t kMaxThreadPages = 2;
 inline constexpr uint32_t kStackPageEntries = 16;
 inline constexpr uint32_t kMaxStackPages = 4;
-inline constexpr unsigned kFilterBits = 2;
+inline constexpr unsigned kFilterFirstBits = 2;
+inline constexpr unsigned kFilterMostBits = 4;
+inline constexpr int kFilterFirstGenerations = 1;
 inline constexpr size_t kSnapshotFirstPlaces = 4;
 #else
 inline constexpr uint32_t kChunkSlots = 32;
@@ -38,7 +40,9 @@ inline constexpr uint32_t kThreadsPerPage = 1024;
 inline constexpr uint32_t kMaxThreadPages = 1024;
 inline constexpr uint32_t kStackPageEntries = 1024;
 inline constexpr uint32_t kMaxStackPages = 4096;
-inline constexpr unsigned kFilterBits = 18;  // counters of one byte
+inline constexpr unsigned kFilterFirstBits = 18;   // counters of one byte
+inline constexpr unsigned kFilterMostBits = 22;    // 4 MiB
+inline constexpr int kFilterFirstGenerations = 2;  // of the live index, that the first filter is large enough for
 inline constexpr size_t kSnapshotFirstPlaces = 1024;
 #endif
 
