@@ -147,6 +147,8 @@ void DumpFiles::Report(int error, bool falls_back) {
   if (falls_back) {
     Expand(pid_);
     line.Append("; writing to ").Append(prefix_).Append(".* instead");
+  } else if (error == -ENOMEM) {
+    line.Append("; tried again later");
   } else {
     line.Append("; set prof_prefix to a place that can be written");
   }

@@ -64,7 +64,9 @@ def address_space_that_runs_out_is_the_hosts_to_see():
         assert alone.status == 0 and alone.stdout == "fine\n", alone
         for conf in ("lg_prof_sample:0", "lg_prof_sample:12,lg_prof_interval:24", "lg_prof_sample:19"):
             run = harness.run([LIMITS, what], conf=conf, timeout=120)
-            assert run.status == 0 and run.stdout == "fine\n" and run.stderr == "", (what, conf, run)
+            assert run.status == 0 and run.stdout == "fine\n", (what, conf, run)
+            # A dump that came just then is told.
+            assert re.fullmatch("(leakshim: cannot write dumps to .*: Out of memory; tried again later\n)?", run.stderr), run
             for path in run.dumps:
                 harness.Dump(path).check_books()
 

@@ -111,6 +111,22 @@ TEST_F(DumpFilesTest, AnAbandonedDumpLeavesNothing) {
   EXPECT_EQ(Write(*files, 7, 1000, DumpReason::kTime), 0);
 }
 
+TEST_F(DumpFilesTest, WantOfMemoryIsNotBlamedOnThePlace) {
+  auto files = std::make_unique<DumpFiles>();
+  files->Init((directory_ + "/x").c_str(), 0600, "/nowhere");
+  for (int error : {-ENOMEM, -ENOSPC}) {
+    int fd = files->Begin(7, 1000);
+    ASSERT_GE(fd, 0);
+    os::Close(fd);
+    testing::internal::CaptureStderr();
+    os::InitMessages();
+    files->Abandon(error);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                testing::EndsWith(error == -ENOMEM ? "Out of memory; tried again later\n"
+                                                   : "set prof_prefix to a place that can be written\n"));
+  }
+}
+
 TEST_F(DumpFilesTest, AFolderThatCannotBeMadeIsAnError) {
   std::ofstream(directory_ + "/file") << "in the way";
   auto files = std::make_unique<DumpFiles>();
