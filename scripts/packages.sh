@@ -19,6 +19,7 @@ test_packages=(
   libjemalloc-dev  # jeprof
   graphviz         # draws graphs of calls
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
+  redis-server     # a server to talk to
 )
 lint_packages=(clang-format clang-tidy shellcheck)
 

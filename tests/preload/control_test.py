@@ -5,9 +5,11 @@ import math
 import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 import harness
@@ -19,12 +21,17 @@ DEMO = os.path.join(harness.BUILD, "demo", "demo.jar")
 class Running:
     """A program under the library with a temporary directory of its own, and the launcher to talk to it."""
 
-    def __init__(self, command, conf, temporary=None, preload=harness.LIBRARY, stdin=None, stdout=subprocess.DEVNULL):
+    def __init__(self, command, conf, temporary=None, preload=harness.LIBRARY, stdin=None, stdout=subprocess.DEVNULL, user=None):
         self.directory = tempfile.mkdtemp(prefix="leakshim-test-")
         self.temporary = temporary or tempfile.mkdtemp(prefix="leakshim-test-")
         self.env = {name: value for name, value in os.environ.items() if name not in ("LEAKSHIM_CONF", "MALLOC_CONF")}
         self.env["TMPDIR"] = self.temporary
-        self.process = subprocess.Popen(command, cwd=self.directory, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        self.user = os.geteuid() if user is None else user
+        as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        if user is not None:
+            for path in (self.directory, self.temporary):
+                os.chown(path, user, user)
+        self.process = subprocess.Popen(command, cwd=self.directory, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, **as_user,
                                         env={**self.env, "LD_PRELOAD": preload, "LEAKSHIM_CONF": conf})
         self.pid = str(self.process.pid)
 
@@ -33,7 +40,7 @@ class Running:
                               errors="replace", **options)
 
     def pages(self):
-        places = [f"/run/user/{os.geteuid()}/leakshim", f"{self.temporary}/leakshim-{os.geteuid()}"]
+        places = [f"/run/user/{self.user}/leakshim", f"{self.temporary}/leakshim-{self.user}"]
         return [os.path.join(place, name) for place in places if os.path.isdir(place) for name in os.listdir(place)
                 if name.startswith(self.pid + ".")]
 
@@ -272,14 +279,84 @@ def a_damaged_page_harms_nobody():
         assert running.process.wait(timeout=60) == 0
 
 
-def a_jvm_answers_too():
-    running = Running(["java", "-jar", DEMO, "6"], "lg_prof_sample:14")
-    running.wait_for_page()
-    time.sleep(2)
-    path = running.cli("dump", running.pid).stdout.strip()
-    assert harness.Dump(path).about["java_frames"] == "on"
-    running.process.kill()
-    running.process.wait()
+@contextlib.contextmanager
+def redis(**options):
+    """A redis-server of which somebody asks something small, now and then."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    running = Running(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"], "lg_prof_sample:12", **options)
+    ended = threading.Event()
+
+    def ask():
+        number = 0
+        connection = None
+        while not ended.wait(0.005):
+            with contextlib.suppress(OSError):
+                connection = connection or socket.create_connection(("127.0.0.1", port), 5)
+                connection.sendall(f"SET key{number} {'x' * 400}\r\n".encode())
+                assert connection.recv(100) == b"+OK\r\n"
+                number += 1
+
+    client = threading.Thread(target=ask)
+    client.start()
+    try:
+        yield running
+    finally:
+        ended.set()
+        client.join()
+        running.process.kill()
+        running.process.communicate()
+
+
+@contextlib.contextmanager
+def started(command, conf, **options):
+    running = Running(command, conf, **options)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.communicate()
+
+
+def programs():
+    """A C program that mostly sleeps, a server, and a JVM at work, each to be started with options."""
+    yield "idle", lambda **options: started([harness.program("holes"), "1000", "1", "60", "1000"], "lg_prof_sample:12", **options)
+    yield "redis", redis
+    if os.path.exists(DEMO):
+        yield "jvm", lambda **options: started(["java", "-jar", DEMO, "30"], "lg_prof_sample:14", **options)
+
+
+def status_dump_and_set_work_on_real_programs_for_their_user_and_for_root():
+    for name, start in programs():
+        for user in (None, 65534) if os.geteuid() == 0 else (None,):
+            with start(user=user) as running:
+                running.wait_for_page()
+                figures = running.cli("status", running.pid)
+                assert figures.returncode == 0 and "on, library" in figures.stdout, (name, user, figures)
+                assert any(line.split()[0] == running.pid for line in running.cli("status").stdout.splitlines()), (name, user)
+                assert running.cli("set", running.pid, "prof_active:false").returncode == 0, (name, user)
+                assert "dormant" in running.cli("status", running.pid).stdout, (name, user)
+                for setting in ("prof_active:true", "lg_prof_sample:10"):
+                    assert running.cli("set", running.pid, setting).returncode == 0, (name, user, setting)
+                asked = running.cli("dump", running.pid, "--wait=20")
+                assert asked.returncode == 0, (name, user, asked)
+                dump = harness.Dump(asked.stdout.strip())
+                dump.check_books(nested=True)
+                assert dump.about["interval"] == "1024" and dump.about["reason"] == "request", (name, user, dump.about)
+                assert name != "jvm" or dump.about["java_frames"] == "on", dump.about
+                owner = os.stat(asked.stdout.strip())
+                assert owner.st_uid == (user or os.geteuid()) and owner.st_mode & 0o777 == 0o600, (name, user, owner)
+                assert running.cli("set", running.pid, "prof_time_interval:1s").returncode == 0
+                deadline = time.monotonic() + 20
+                while not any(re.search(r"\.t\d+\.heap$", path) for path in harness.dumps_in(running.directory)):
+                    assert time.monotonic() < deadline, (name, user, "no dump by the interval that was set")
+                    time.sleep(0.05)
+                if user is not None:
+                    # Its user asks as well; a third is refused.
+                    assert running.cli("dump", running.pid, user=user, group=user, extra_groups=[]).returncode == 0, (name, user)
+                    refused = running.cli("dump", running.pid, user=12345, group=12345, extra_groups=[])
+                    assert refused.returncode == 2 and refused.stdout == "", (name, refused)
 
 
 if __name__ == "__main__":
@@ -288,4 +365,4 @@ if __name__ == "__main__":
         totals_stay_unbiased_over_changes_of_the_interval, a_dormant_process_is_woken, after_a_kill_the_page_tells_the_last_state,
         who_is_not_there_or_does_not_answer_is_told_by_status,
         a_process_that_ends_meanwhile_is_not_waited_for, another_user_is_refused, what_others_planted_is_not_used,
-        a_damaged_page_harms_nobody, *([a_jvm_answers_too] if os.path.exists(DEMO) else []))})
+        a_damaged_page_harms_nobody, status_dump_and_set_work_on_real_programs_for_their_user_and_for_root)})
