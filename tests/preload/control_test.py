@@ -327,6 +327,59 @@ def programs():
         yield "jvm", lambda **options: started(["java", "-jar", DEMO, "30"], "lg_prof_sample:14", **options)
 
 
+def child_of(running):
+    """The one child of `running`, once it is `holes`."""
+    deadline = time.monotonic() + 20
+    while True:
+        assert time.monotonic() < deadline and running.process.poll() is None, running.process.poll()
+        with contextlib.suppress(OSError, IndexError), open(f"/proc/{running.pid}/task/{running.pid}/children") as children:
+            pid = children.read().split()[0]
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "holes":
+                return pid
+        time.sleep(0.02)
+
+
+def processes_in_containers_are_found_from_the_host():
+    conf = "lg_prof_sample:12,prof_only:holes"
+    holes = f"exec {harness.program('holes')} 1000 1 60 1000"
+    ways = {
+        # A /tmp of its own, as PrivateTmp= gives, and pids of its own; then each alone.
+        "container": (["--mount", "--pid", "--fork", "--kill-child"], "mount -t tmpfs none $TMPDIR && cd $TMPDIR && "),
+        "private": (["--mount", "--fork", "--kill-child"], "mount -t tmpfs none $TMPDIR && cd $TMPDIR && "),
+        "pids": (["--pid", "--fork", "--kill-child"], "cd $TMPDIR && "),
+    }
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    for way, (spaces, before) in ways.items():
+        with started(["unshare", *as_root, *spaces, "sh", "-c", before + holes], conf) as running:
+            pid = child_of(running)
+            deadline = time.monotonic() + 20
+            # Twice: what `status` takes for dead it cleans up.
+            for _ in range(2):
+                while running.cli("status", pid).returncode != 0:
+                    assert time.monotonic() < deadline, (way, running.cli("status", pid))
+                    time.sleep(0.05)
+                rows = [line.split()[:2] for line in running.cli("status").stdout.splitlines() if "holes" in line]
+                assert [pid, "on"] in rows and not any(row[1] == "dead" for row in rows), (way, pid, rows)
+            asked = running.cli("dump", pid)
+            assert asked.returncode == 0 and asked.stderr == "", (way, asked)
+            dump = harness.Dump(asked.stdout.strip())
+            dump.check_books()
+            assert dump.about["pid"] != pid or way == "private", (way, dump.about)
+            assert running.cli("set", pid, "lg_prof_sample:10").returncode == 0, way
+            # What the container puts in the page's place is not followed out of it.
+            if way == "container":
+                inside = f"/proc/{pid}/root{running.temporary}/leakshim-{os.geteuid()}"
+                (page,) = os.listdir(inside)
+                secret = os.path.join(running.directory, "secret")
+                with open(secret, "wb") as file:
+                    file.write(b"leakshm1" + bytes(4088))
+                before_bytes = open(secret, "rb").read()
+                os.unlink(os.path.join(inside, page))
+                os.symlink(secret, os.path.join(inside, page))
+                assert running.cli("dump", pid, "--wait=0.1").returncode == 2
+                assert open(secret, "rb").read() == before_bytes
+
+
 def status_dump_and_set_work_on_real_programs_for_their_user_and_for_root():
     for name, start in programs():
         for user in (None, 65534) if os.geteuid() == 0 else (None,):
@@ -365,4 +418,4 @@ if __name__ == "__main__":
         totals_stay_unbiased_over_changes_of_the_interval, a_dormant_process_is_woken, after_a_kill_the_page_tells_the_last_state,
         who_is_not_there_or_does_not_answer_is_told_by_status,
         a_process_that_ends_meanwhile_is_not_waited_for, another_user_is_refused, what_others_planted_is_not_used,
-        a_damaged_page_harms_nobody, status_dump_and_set_work_on_real_programs_for_their_user_and_for_root)})
+        a_damaged_page_harms_nobody, processes_in_containers_are_found_from_the_host, status_dump_and_set_work_on_real_programs_for_their_user_and_for_root)})

@@ -31,7 +31,8 @@ status  live counters of one or all of your processes that run under libleakshim
 dump    asks a process for a dump and prints the file's name; it is made with the
         next sample (waits 10 s, or as long as --wait says). --deep: also with what
         malloc keeps free and how the kernel counts the pages; the process may wait
-        for that, hundreds of milliseconds where its heap is large and fragmented
+        for that, hundreds of milliseconds where its heap is large and fragmented.
+        Of a process in a container the name goes through /proc/PID/root
 set     prof_active:true|false, lg_prof_sample:0..40,
         prof_time_interval:auto|0|30s|5m|1h
 
@@ -125,7 +126,7 @@ void PrintAll(const Page& page) {
                (page->mode & 1) == 0                 ? "; none are wanted (prof_prefix is empty)"
                : next == ~uint64_t{0} || next <= now ? ""
                                                      : absl::StrCat("; next in ", Time(next - now)));
-  if (page->path[0] != 0) absl::PrintF("  latest dump      %s\n", page->path);
+  if (page->path[0] != 0) absl::PrintF("  latest dump      %s%s\n", page.files, page->path);
   absl::PrintF("  cost             %s of memory, %.1f ms for dumps, %d samples lost\n",
                FormatBytes(page->own_memory_bytes.load()), static_cast<double>(page->dump_cpu_ns.load()) / 1e6,
                page->dropped.load());
@@ -253,7 +254,7 @@ int DumpNow(absl::Span<char* const> arguments) {
   if (page.page == nullptr) return kExitNoProcess;
   if (const int status = Ask(page, ControlRequest::kDump, depth, wait_s)) return status;
   CleanText(page->path, sizeof(page->path));
-  std::puts(page->path);
+  absl::PrintF("%s%s\n", page.files, page->path);
   return 0;
 }
 

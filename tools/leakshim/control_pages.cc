@@ -1,8 +1,10 @@
 #include "leakshim/control_pages.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,41 +21,110 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "leakshim/process_files.h"
 
 namespace leakshim {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Opens a page. Null: it is none, or not to be trusted: a link, somebody else's, of another size.
+// Maps what `fd` is open on. Null: it is no page, or not to be trusted: somebody else's, of another size.
+std::shared_ptr<ControlPage> MapPage(int fd, unsigned owner) {
+  std::shared_ptr<ControlPage> mapped;
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != owner ||
+      status.st_size != static_cast<off_t>(kControlPageBytes)) {
+    return mapped;
+  }
+  void* at = mmap(nullptr, kControlPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return mapped;
+  mapped.reset(static_cast<ControlPage*>(at), [](ControlPage* page) { munmap(page, kControlPageBytes); });
+  if (memcmp(mapped->magic, kControlPageMagic, sizeof(kControlPageMagic)) != 0) return nullptr;
+  for (auto [text, bytes] : {std::pair{mapped->version, sizeof(mapped->version)},
+                             {mapped->executable, sizeof(mapped->executable)},
+                             {mapped->prefix, sizeof(mapped->prefix)},
+                             {mapped->path, sizeof(mapped->path)}}) {
+    CleanText(text, bytes);
+  }
+  return mapped;
+}
+
+// A page in a directory of ours. Null: it is none, or a link.
 Page OpenPage(const std::string& path, unsigned owner) {
   Page opened;
   opened.path = path;
   const int fd = open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return opened;
-  struct stat status {};
-  if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == owner &&
-      status.st_size == static_cast<off_t>(kControlPageBytes)) {
-    void* at = mmap(nullptr, kControlPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at != MAP_FAILED) {
-      opened.page.reset(static_cast<ControlPage*>(at), [](ControlPage* page) { munmap(page, kControlPageBytes); });
-    }
-  }
+  opened.page = MapPage(fd, owner);
   close(fd);
   if (opened.page == nullptr) return opened;
-  if (memcmp(opened->magic, kControlPageMagic, sizeof(kControlPageMagic)) != 0) {
-    opened.page.reset();
-    return opened;
-  }
-  for (auto [text, bytes] : {std::pair{opened->version, sizeof(opened->version)},
-                             {opened->executable, sizeof(opened->executable)},
-                             {opened->prefix, sizeof(opened->prefix)},
-                             {opened->path, sizeof(opened->path)}}) {
-    CleanText(text, bytes);
-  }
   opened.pid = opened->pid;
   opened.alive = opened.pid > 0 && StartTicks(opened.pid) == opened->start_ticks && opened->start_ticks != 0;
   return opened;
+}
+
+// Whether a process sees other files than we do, or has another pid to itself.
+bool IsElsewhere(const std::string& proc) {
+  std::error_code error;
+  for (const char* space : {"/ns/mnt", "/ns/pid"}) {
+    const fs::path its = fs::read_symlink(proc + space, error);
+    if (error) return false;
+    if (its != fs::read_symlink(std::string("/proc/self") + space, error)) return true;
+  }
+  return fs::read_symlink(proc + "/root", error) != "/" && !error;
+}
+
+// A file below the root of a process that sees other files than we do. What lies there is in the hands of whoever runs
+// the container: no link leads out of it, and nothing is opened that is no ordinary file. -1: not to be had.
+int OpenBelow(const std::string& root, const std::string& path) {
+  const int folder = open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return -1;
+  open_how how{};
+  how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const int place = static_cast<int>(syscall(SYS_openat2, folder, path.c_str(), &how, sizeof(how)));
+  close(folder);
+  if (place < 0) return -1;
+  struct stat status {};
+  int fd = -1;
+  if (fstat(place, &status) == 0 && S_ISREG(status.st_mode)) {
+    fd = open(absl::StrCat("/proc/self/fd/", place).c_str(), O_RDWR | O_CLOEXEC);
+  }
+  close(place);
+  return fd;
+}
+
+// The page that such a process has mapped, if any.
+Page PageElsewhere(int pid) {
+  Page opened;
+  if (!IsElsewhere(absl::StrCat("/proc/", pid))) return opened;
+  absl::StatusOr<ProcessFiles> process = ReadProcessFiles(pid);
+  if (!process.ok() || (geteuid() != 0 && process->uid != geteuid())) return opened;
+  for (const std::string& mapped : process->mapped) {
+    if (!absl::EndsWith(mapped, kControlPageSuffix)) continue;
+    // Under chroot alone, /proc shows the path as we see it, and the page may have been made before.
+    absl::string_view inside = mapped;
+    std::error_code error;
+    const std::string root = fs::read_symlink(process->proc + "/root", error).string();
+    if (root.size() > 1) absl::ConsumePrefix(&inside, root);
+    const int fd = OpenBelow(process->files_root + "/", std::string(inside));
+    if (fd < 0) continue;
+    opened.page = MapPage(fd, process->uid);
+    close(fd);
+    if (opened.page == nullptr) continue;
+    opened.path = process->files_root + std::string(inside);
+    opened.files = process->files_root;
+    opened.pid = pid;
+    opened.alive = opened->pid == process->own_pid && opened->start_ticks == StartTicks(pid);
+    if (opened.alive) return opened;
+    opened.page.reset();
+  }
+  return opened;
+}
+
+bool IsSameFile(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return fs::equivalent(a, b, error) && !error;
 }
 
 }  // namespace
@@ -78,6 +149,19 @@ std::vector<Page> Pages() {
       Page page = OpenPage(entry.path(), status.st_uid);
       if (page.page != nullptr) pages.push_back(std::move(page));
     }
+  }
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    int pid = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
+    Page page = PageElsewhere(pid);
+    if (page.page == nullptr) continue;
+    // A folder that a container shares with us was looked at already, with a pid in it that means nothing here.
+    const auto same = std::find_if(pages.begin(), pages.end(), [&](const Page& other) {
+      return other.files.empty() && IsSameFile(other.path, page.path);
+    });
+    if (same != pages.end()) pages.erase(same);
+    pages.push_back(std::move(page));
   }
   std::sort(pages.begin(), pages.end(), [](const Page& a, const Page& b) { return a.pid < b.pid; });
   return pages;

@@ -12,14 +12,16 @@ namespace leakshim {
 
 // A page mapped into this process; `page` is null where there is none.
 struct Page {
-  std::string path;
-  int pid = 0;
+  std::string path;   // as it can be opened here
+  std::string files;  // to be put before paths that the process tells; empty: it sees what we see
+  int pid = 0;        // here, whatever it is to itself
   bool alive = false;
   std::shared_ptr<ControlPage> page;
   ControlPage* operator->() const { return page.get(); }
 };
 
-// All pages that can be opened, ordered by pid: of this user, and of everybody for root.
+// All pages that can be opened, ordered by pid: of this user, and of everybody for root. Those of living processes in
+// containers, or with a /tmp of their own, are among them where the kernel lets this user look at such a process.
 std::vector<Page> Pages();
 
 // The page of the living process `pid`, or none.
