@@ -22,6 +22,7 @@ test_packages=(
   redis-server     # a server to talk to
 )
 lint_packages=(clang-format clang-tidy shellcheck)
+fuzz_packages=(clang libclang-rt-dev)
 
 # need_packages PACKAGE...: installs those that are missing. Does nothing, and needs no rights, where none is.
 need_packages() {

@@ -2,7 +2,7 @@
 # The tests that take long, in their long form: hours. What scripts/test.sh runs of them is a sample.
 #
 #   scripts/soak.sh             everything
-#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers, leaks, production
+#   scripts/soak.sh PART...     jvm, unwind, hazards, suites, servers, leaks, production, fuzz
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
@@ -71,8 +71,27 @@ soak_production() {
   LEAKSHIM_SOAK=1 python3 tests/preload/production_test.py
 }
 
+# The reader's libFuzzer targets under ASan and UBSan, ten minutes each or LEAKSHIM_FUZZ_SECONDS. What they find lies in
+# build/fuzz/found: mended, it belongs into tests/fuzz/corpus. What they learn stays in build/fuzz/corpus for the next time.
+soak_fuzz() {
+  need_packages "${fuzz_packages[@]}"
+  cmake --preset fuzz >/dev/null
+  cmake --build --preset fuzz --parallel "$(nproc)"
+  local fuzz=build/fuzz target entry
+  $fuzz/write_seeds $fuzz/seeds
+  mkdir -p $fuzz/found
+  for target in "$fuzz"/fuzz_*; do
+    entry=${target#"$fuzz"/fuzz_}
+    echo "== fuzz: $entry"
+    mkdir -p "$fuzz/corpus/$entry" "tests/fuzz/corpus/$entry"
+    "$target" -max_total_time="${LEAKSHIM_FUZZ_SECONDS:-600}" -timeout=60 -rss_limit_mb=3000 -dict=tests/fuzz/words.dict \
+      -print_final_stats=1 -verbosity=0 -artifact_prefix="$fuzz/found/$entry-" "$fuzz/corpus/$entry" "$fuzz/seeds/$entry" \
+      "tests/fuzz/corpus/$entry"
+  done
+}
+
 parts=("$@")
-((${#parts[@]})) || parts=(jvm unwind hazards suites servers leaks production)
+((${#parts[@]})) || parts=(jvm unwind hazards suites servers leaks production fuzz)
 
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 cmake --preset release >/dev/null

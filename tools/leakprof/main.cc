@@ -437,7 +437,7 @@ int Run(const std::vector<std::string>& arguments) {
     return kBadUsage;
   }
   if (!flags.unpack.empty()) {
-    absl::StatusOr<Unpacked> unpacked = Unpack(flags.unpack);
+    absl::StatusOr<UnpackedArchive> unpacked = Unpack(flags.unpack);
     if (!unpacked.ok()) {
       Say(unpacked.status().message());
       return kUnreadable;

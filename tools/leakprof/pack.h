@@ -19,13 +19,13 @@ namespace leakshim {
 // that is a directory. Never over an existing file. Prints its name.
 ExitStatus RunPack(const Flags& flags);
 
-struct Unpacked {
+struct UnpackedArchive {
   std::string sysroot;
   std::vector<std::string> profiles;
 };
 
 // Unpacks `archive` into the folder beside it that has its name without ending; a folder that is there from an earlier
 // time is used as it is. Errors: `archive: reason`; nothing is left behind.
-absl::StatusOr<Unpacked> Unpack(const std::string& archive);
+absl::StatusOr<UnpackedArchive> Unpack(const std::string& archive);
 
 }  // namespace leakshim

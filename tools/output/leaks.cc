@@ -195,7 +195,7 @@ std::string SuspectsText(const ProcessReport& report, const FrameTable& frames, 
 std::string NumberIn(const std::string& text) {
   double number = 0;
   if (!absl::SimpleAtod(text, &number) || !std::isfinite(number)) return "null";
-  return absl::StrFormat(number == std::trunc(number) ? "%.0f" : "%.3f", number);
+  return absl::StrFormat("%.*f", number == std::trunc(number) ? 0 : 3, number);
 }
 
 std::string TimeText(double unix_seconds) {
