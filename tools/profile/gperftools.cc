@@ -80,6 +80,7 @@ class Parser {
     if (line.empty()) return absl::OkStatus();
     if (line[0] == '#') return ParseOwnLine(line);
     if (!absl::ascii_isdigit(static_cast<unsigned char>(line[0]))) return lines_.Skip("not a line of a heap profile");
+    lines_.Forget();
     CountLine counts;
     const char* expected = TakeCounts(&line, &counts.counts);
     if (expected != nullptr) {

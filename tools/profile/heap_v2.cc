@@ -85,8 +85,15 @@ class Parser {
     absl::string_view line = lines_.line();
     SkipBlanks(&line);
     if (line.empty()) return absl::OkStatus();
-    if (line[0] == 't') return ParseCounts(StripBlanks(line));
-    if (line[0] == '@') return ParseStack(StripBlanks(line.substr(1)), line.size() > 1 && !IsBlank(line[1]));
+    if (line[0] == 't') {
+      // Names of threads stand above the first stack.
+      if (in_stack_) lines_.Forget();
+      return ParseCounts(StripBlanks(line));
+    }
+    if (line[0] == '@') {
+      lines_.Forget();
+      return ParseStack(StripBlanks(line.substr(1)), line.size() > 1 && !IsBlank(line[1]));
+    }
     if (line[0] == '#') return ParseOwnLine(lines_.line());
     return lines_.Skip("not a line of heap_v2");
   }
@@ -169,8 +176,10 @@ class Parser {
     if (kind == "pc") return ParsePc(line);
     if (kind == "java") return ParseJava(line);
     if (kind == "module") return ParseModule(line);
-    if (kind == "modules") return ParseFrameModules(line);
-    if (kind == "age") return ParseAges(line);
+    if (kind == "modules" || kind == "age") {
+      lines_.Forget();
+      return kind == "age" ? ParseAges(line) : ParseFrameModules(line);
+    }
     if (kind == "thread") return ParseThread(line);
     if (kind == "truncated") {
       stack_.truncated = true;

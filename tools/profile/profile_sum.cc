@@ -151,6 +151,12 @@ void ProfileSum::AddParts(const Profile& profile, const Stack& stack, std::vecto
 }
 
 void ProfileSum::Merge(const Profile& profile, bool subtract) {
+  // Room at once for a profile of which all is new: growing step by step copies what is there each time.
+  const auto make_room = [](auto& array, size_t more) {
+    if (array.size() + more > array.capacity()) array.reserve(std::max(array.size() + more, array.capacity() * 2));
+  };
+  make_room(frames_, profile.frames.size());
+  make_room(stacks_, profile.stacks.size());
   const uint32_t space = FindSpace(profile);
   // Most frames are repeated: look each address up once for each file.
   absl::flat_hash_map<LocationKey, LocationId> seen;

@@ -49,6 +49,10 @@ class TextLines {
   // All lines after this one.
   absl::string_view rest() const { return rest_; }
 
+  // Says that nothing points into the current line, nor ever will: the memory of such lines goes back to the system
+  // once there is enough of it, so that a large file is not held beside what was read from it. They read as zeros then.
+  void Forget();
+
   // `name:line: message`
   absl::Status Error(absl::string_view message) const;
   void Warn(absl::string_view message) { WarnOf(number_, message); }
@@ -66,6 +70,8 @@ class TextLines {
   absl::string_view rest_;
   absl::string_view line_;
   size_t number_ = 0;
+  // Forgotten lines that still have their memory: from here to there, in the text.
+  size_t forgotten_ = 0, forgotten_end_ = 0;
   size_t skipped_ = 0;
   size_t first_skipped_number_ = 0;
   std::string first_skipped_;

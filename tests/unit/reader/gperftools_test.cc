@@ -93,5 +93,22 @@ TEST(GperftoolsTest, BothKindsMayHaveTheirNamesBeforeThem) {
   }
 }
 
+TEST(GperftoolsTest, NamesOfALargeFileStayWhileItsStacksAreForgotten) {
+  constexpr uint64_t kStacks = 300'000;
+  std::string text = absl::StrCat("--- symbol\nbinary=/bin/x\n0x10 leaf\n---\nheap profile: ", kStacks, ": ",
+                                  kStacks * 10, " [0: 0] @ heapprofile\n");
+  for (uint64_t i = 0; i < kStacks; ++i) {
+    absl::StrAppend(&text, "1: 10 [0: 0] @ 0x10 0x", absl::Hex(0x10000 + i), "\n");
+    if (i % 1000 == 0) absl::StrAppend(&text, "# t1: 1: 10 [0: 0]\n# thread ", i, " 5 name ", i, "\n");
+  }
+  const auto profile = Parsed(std::move(text));
+  ASSERT_EQ(profile->stacks.size(), kStacks);
+  EXPECT_THAT(profile->warnings, IsEmpty());
+  for (uint64_t i = 0; i < kStacks; ++i) ASSERT_EQ(profile->StackFrames(profile->stacks[i])[1], 0x10000 + i);
+  for (uint64_t i = 0; i < kStacks; i += 1000) EXPECT_EQ(profile->threads.at(i).name, absl::StrCat("name ", i));
+  EXPECT_EQ(profile->symbols.at(0x10), "leaf");
+  EXPECT_EQ(profile->program, "/bin/x");
+}
+
 }  // namespace
 }  // namespace leakshim

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "parsed.h"
 #include "profile/read_profile.h"
 
@@ -161,6 +164,36 @@ TEST(HeapV2Test, AStackOfAMillionFramesIsRefused) {
   std::string text = "heap_v2/1\n@";
   for (int i = 0; i < 1'000'000; ++i) text += " 1";
   EXPECT_THAT(ErrorOf(text + "\n"), HasSubstr("x.heap:2: expected a stack of at most 65536 frames"));
+}
+
+// Of a large file the stacks' own text is given back while it is read.
+TEST(HeapV2Test, NamesOfALargeFileStayWhileItsStacksAreForgotten) {
+  constexpr uint64_t kStacks = 300'000, kEvery = 10'000;
+  std::string text = absl::StrCat("heap_v2/1\n  t*: ", kStacks, ": ", kStacks * 10,
+                                  " [0: 0]\n  t3: 1: 10 [0: 0] named above\n# leakshim 1\n# about.label here\n");
+  for (uint64_t i = 0; i < kStacks; ++i) {
+    const std::string address = absl::StrCat("0x", absl::Hex(0x10000 + i));
+    absl::StrAppend(&text, "@ ", address, " 0x20\n  t*: 1: 10 [0: 0]\n# modules 1 2\n# age 1 0 0 0 0 0 0 0\n");
+    if (i % kEvery == 0)
+      absl::StrAppend(&text, "# pc ", address, " 1 0x4 name_", i, "+0x1\n# fact.", i, " of ", i, "\n");
+  }
+  ASSERT_GT(text.size(), size_t{20} << 20);
+  const auto profile = Parsed(std::move(text));
+  ASSERT_EQ(profile->stacks.size(), kStacks);
+  EXPECT_THAT(profile->warnings, IsEmpty());
+  for (uint64_t i = 0; i < kStacks; ++i) {
+    const Stack& stack = profile->stacks[i];
+    ASSERT_THAT(profile->StackFrames(stack), ElementsAre(0x10000 + i, 0x20));
+    ASSERT_EQ(profile->StackLines(stack)[0].counts.inuse_bytes, 10u);
+  }
+  for (uint64_t i = 0; i < kStacks; i += kEvery) {
+    EXPECT_EQ(profile->pcs.at(0x10000 + i)[0].symbol, absl::StrCat("name_", i));
+    EXPECT_EQ(profile->Fact(absl::StrCat("fact.", i)), absl::StrCat("of ", i));
+  }
+  EXPECT_EQ(profile->threads.at(3).name, "named above");
+  EXPECT_EQ(profile->Fact("about.label"), "here");
+  // Most of it is gone.
+  EXPECT_GT(std::count(profile->text.begin(), profile->text.end(), '\0'), 10 << 20);
 }
 
 }  // namespace
