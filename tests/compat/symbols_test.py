@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "preload"))
 import harness  # noqa: E402
@@ -94,6 +95,45 @@ def a_binary_kept_below_a_sysroot_stands_for_one_that_is_gone():
     profiled.whole_report(f"--sysroot={root}")
     os.rename(kept, profiled.place_of_build_id(root, ""))
     profiled.whole_report(f"--sysroot={root}")
+
+
+def names_with_debug_information_are_kept_for_the_next_time():
+    profiled = Profiled()
+    profiled.strip()
+    tool("objcopy", f"--add-gnu-debuglink={profiled.debug}", profiled.binary)
+    cache = os.path.join(profiled.folder, "cache")
+
+    def kept():
+        return {name: os.stat(os.path.join(cache, name)) for name in os.listdir(cache) if profiled.build_id in name}
+
+    profiled.whole_report("--no-cache", LEAKPROF_CACHE=cache)
+    assert not os.path.exists(cache)
+    profiled.whole_report(LEAKPROF_CACHE=cache)
+    first = kept()
+    assert len(first) == 1, first
+    name, = first
+    path = os.path.join(cache, name)
+    # Whose answers are taken: another name in the file is another name in the report.
+    with open(path, "rb") as file:
+        original = file.read()
+    changed = original[:-4].replace(b"hold_blocks", b"HOLD_BLOCKS")
+    with open(path, "wb") as file:
+        file.write(changed + zlib.crc32(changed).to_bytes(4, "little"))
+    assert "HOLD_BLOCKS" in profiled.report("--lines", LEAKPROF_CACHE=cache)[0]
+    profiled.whole_report("--no-cache", LEAKPROF_CACHE=cache)
+    # A damaged one is found anew, and mended.
+    with open(path, "wb") as file:
+        file.write(changed + b"\0\0\0\0")
+    profiled.whole_report(LEAKPROF_CACHE=cache)
+    with open(path, "rb") as file:
+        assert file.read() == original
+    # Without debug information nothing is kept; with another debug file what was kept is of no use.
+    os.rename(profiled.debug, profiled.debug + ".away")
+    assert "hold_blocks" not in profiled.report("--lines", LEAKPROF_CACHE=cache)[0] and len(kept()) == 1
+    os.rename(profiled.debug + ".away", profiled.debug)
+    os.utime(profiled.debug, (1, 1))
+    profiled.whole_report(LEAKPROF_CACHE=cache)
+    assert len(kept()) == 2, kept()
 
 
 def symbols_in_gnu_debugdata_give_the_names():

@@ -1,6 +1,7 @@
 #include "entries.h"
 
 #include <stdlib.h>
+#include <zlib.h>
 
 #include <filesystem>
 #include <initializer_list>
@@ -27,6 +28,7 @@
 #include "report/series.h"
 #include "report/suspects.h"
 #include "symbolize/perf_map.h"
+#include "symbolize/symbol_cache.h"
 
 namespace leakshim {
 namespace {
@@ -146,6 +148,20 @@ std::string RunCompressed(const std::string& bytes) {
   if (IsPacked(*text)) return "still packed";
   if (!IsPacked(bytes)) return *text == bytes && *Unpacked(kName, Gzipped(bytes)) == bytes ? "" : "changed";
   return text->size() <= kLimits.most_bytes ? "" : "more than the limit";
+}
+
+// Behind its checksum, which nobody hits by chance.
+std::string RunSymbolCache(const std::string& bytes) {
+  constexpr char kIdentity[] = "of today";
+  DecodeNames(bytes, kIdentity);
+  const uint64_t sum = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+  std::string whole = bytes;
+  for (int i = 0; i < 4; ++i) whole.push_back(static_cast<char>(sum >> (8 * i)));
+  const auto names = DecodeNames(whole, kIdentity);
+  if (!names.has_value()) return "";
+  const std::string again = EncodeNames(kIdentity, *names);
+  const auto same = DecodeNames(again, kIdentity);
+  return same.has_value() && EncodeNames(kIdentity, *same) == again ? "" : "changed";
 }
 
 // Everything in `folder`, by path.
@@ -280,6 +296,7 @@ constexpr FuzzEntry kEntries[] = {{"heap_v2", RunHeapV2},
                                   {"perf_map", RunPerfMap},
                                   {"compressed", RunCompressed},
                                   {"pack", RunPack},
+                                  {"symbol_cache", RunSymbolCache},
                                   {"pipeline", RunPipeline}};
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "profile/compressed.h"
 #include "profile/file_text.h"
 #include "profile/read_profile.h"
+#include "symbolize/symbol_cache.h"
 
 namespace leakshim {
 namespace {
@@ -110,6 +111,13 @@ std::vector<std::string> FuzzSeeds(absl::string_view name) {
   if (name == "compressed") {
     return {Gzipped(kLine), Gzipped(Gzipped(kTexts[0])), ZstdPacked(kTexts[0]),
             absl::StrCat(Gzipped(kLine), Gzipped(kLine), std::string(9, '\0'))};
+  }
+  if (name == "symbol_cache") {
+    KnownNames names;
+    names[0x10] = {{.function = "outer", .file = "a.cc", .line = 1}, {.function = "b", .file = {}, .verbatim = true}};
+    names[0x20] = {};
+    const std::string bytes = EncodeNames("of today", names);
+    return {bytes.substr(0, bytes.size() - 4)};
   }
   if (name == "pack") return {Tar(), ZstdPacked(Tar())};
   for (const char* text : kTexts) {

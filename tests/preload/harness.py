@@ -34,6 +34,7 @@ def _clean_up_unless_failed():
 failed = False
 tempfile.tempdir = tempfile.mkdtemp(prefix="leakshim-tests-")
 os.chmod(tempfile.tempdir, 0o755)
+os.environ["LEAKPROF_CACHE"] = os.path.join(tempfile.tempdir, "names")  # not the user's
 _owner = os.getpid()
 atexit.register(lambda: _clean_up_unless_failed() if os.getpid() == _owner else None)
 

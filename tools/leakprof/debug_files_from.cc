@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_format.h"
+#include "symbolize/symbol_cache.h"
 
 namespace leakshim {
 namespace {
@@ -30,6 +31,10 @@ DebugFiles::Options DebugFilesFrom(const Flags& flags) {
                               .limit = std::chrono::seconds(flags.debuginfod_limit)};
   if (isatty(STDERR_FILENO)) options.progress = ShowDownload;
   return options;
+}
+
+std::string NamesCacheFrom(const Flags& flags) {
+  return flags.cache ? SymbolCache::UsualFolder() : "";
 }
 
 }  // namespace leakshim

@@ -65,6 +65,7 @@ struct Flags {
   std::string output;                 // the file that the report goes to; "": standard output
   std::vector<std::string> sysroots;  // --lib_prefix is jeprof's name for them
   std::string pack, unpack;           // the archive; empty: not asked for
+  bool cache = true;
   bool debuginfod = true;
   int64_t debuginfod_limit = 60;  // seconds for one file
   std::string add_lib;            // --jeprof-compat: one more image, at its own addresses

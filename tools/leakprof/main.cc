@@ -501,7 +501,8 @@ int Run(const std::vector<std::string>& arguments) {
                                           flags.mode == Mode::kCallgrind || flags.mode == Mode::kInteractive ||
                                           flags.granularity != "functions" || !flags.focus.empty() ||
                                           !flags.ignore.empty() || !flags.show.empty() || !flags.hide.empty() ||
-                                          !flags.show_from.empty()});
+                                          !flags.show_from.empty(),
+                            .cache = NamesCacheFrom(flags)});
   return Report(flags, profiles, base.get(), &symbolizer);
 }
 

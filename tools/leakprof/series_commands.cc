@@ -79,7 +79,8 @@ ElfSymbolizer::Options SymbolizerOptions(const Flags& flags, const std::vector<s
   return {.files = DebugFilesFrom(flags),
           .program = flags.program,
           .program_path = flags.program.empty() ? "" : ProgramPath(files),
-          .with_lines = true};
+          .with_lines = true,
+          .cache = NamesCacheFrom(flags)};
 }
 
 int Finish(const std::string& text, Symbolizer* symbolizer, bool all_read) {

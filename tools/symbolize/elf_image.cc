@@ -332,7 +332,6 @@ absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::Open(const std::string& path
   for (const std::string& candidate : debug_files->Candidates(path, image->build_id_, link == nullptr ? "" : link)) {
     if (candidate != path && access(candidate.c_str(), R_OK) == 0 && image->AddDebugFile(candidate)) break;
   }
-  image->OpenDwarf();
   return image;
 }
 
@@ -352,6 +351,7 @@ bool ElfImage::AddDebugFile(const std::string& path) {
 }
 
 void ElfImage::OpenDwarf() {
+  opened_dwarf_ = true;
   for (File* owner : {debug_file_.get(), file_.get()}) {
     if (owner == nullptr || dwarf_ != nullptr) continue;
     owner->dwarf = dwarf_begin_elf(owner->elf, DWARF_C_READ, nullptr);
@@ -412,6 +412,8 @@ std::vector<SourceFrame> ElfImage::Lookup(uint64_t elf_address, bool with_lines)
 
 std::vector<SourceFrame> ElfImage::LookupOnce(uint64_t elf_address, bool with_lines) {
   File& own = *file_;
+  // Not before it is needed: packed sections are unpacked here.
+  if (!opened_dwarf_) OpenDwarf();
   if (!own.functions_read) ReadFunctions();
   std::vector<SourceFrame> frames;
   if (dwarf_ != nullptr) frames = dwarf_->Lookup(elf_address, with_lines);

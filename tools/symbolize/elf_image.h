@@ -30,6 +30,9 @@ class ElfImage {
   const std::string& path() const;
   std::string debug_path() const;  // of the separate debug file; empty: none
 
+  // True as soon as something was looked up, and if there is debug information.
+  bool has_dwarf() const { return dwarf_ != nullptr; }
+
   // Lower-case hex; empty: the file has none.
   const std::string& build_id() const { return build_id_; }
 
@@ -54,6 +57,7 @@ class ElfImage {
 
   DebugFiles* const debug_files_;
   bool asked_servers_ = false;
+  bool opened_dwarf_ = false;
   std::string build_id_;
   std::unique_ptr<File> file_;
   std::unique_ptr<File> debug_file_;    // null: none

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -66,23 +67,45 @@ std::unique_ptr<ElfImage> ElfSymbolizer::FindImage(const CodePlace& place) {
   }
 }
 
-ElfImage* ElfSymbolizer::ImageOf(const CodePlace& place) {
-  // Names in brackets ([vdso]) and relative ones are no files.
-  if (!absl::StartsWith(place.path, "/")) return nullptr;
+std::string ElfSymbolizer::IdentityOf(const ElfImage& image) const {
+  const auto file = [](const std::string& path) {
+    struct stat info {};
+    if (path.empty() || stat(path.c_str(), &info) != 0) return std::string("-");
+    return absl::StrCat(path, " ", info.st_size, " ", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
+  };
+  const char* servers = options_.files.ask_servers ? getenv("DEBUGINFOD_URLS") : nullptr;
+  return absl::StrCat(file(image.path()), "\n", file(image.debug_path()), "\n", options_.with_lines ? "lines" : "names",
+                      "\n", servers == nullptr ? "" : servers, "\n");
+}
+
+ElfSymbolizer::Image& ElfSymbolizer::ImageOf(const CodePlace& place) {
   auto [entry, added] =
       images_.try_emplace(absl::StrCat(place.path, "\n", place.build_id, "\n", place.deleted ? 1 : 0));
-  if (added) entry->second = FindImage(place);
-  return entry->second.get();
+  Image& image = entry->second;
+  // Names in brackets ([vdso]) and relative ones are no files.
+  if (!added || !absl::StartsWith(place.path, "/")) return image;
+  image.file = FindImage(place);
+  if (image.file != nullptr && !options_.cache.empty()) {
+    image.identity = IdentityOf(*image.file);
+    image.known = cache_.Load(image.file->build_id(), image.identity);
+  }
+  return image;
+}
+
+ElfSymbolizer::~ElfSymbolizer() {
+  for (const auto& [key, image] : images_) {
+    if (image.learnt) cache_.Save(image.file->build_id(), image.identity, image.known);
+  }
 }
 
 std::vector<ElfSymbolizer::UsedFile> ElfSymbolizer::UsedFiles() const {
   std::vector<UsedFile> files;
   for (const auto& [key, image] : images_) {
-    if (image == nullptr) continue;
+    if (image.file == nullptr) continue;
     files.push_back({.recorded_path = key.substr(0, key.find('\n')),
-                     .build_id = image->build_id(),
-                     .file = image->path(),
-                     .debug_file = image->debug_path()});
+                     .build_id = image.file->build_id(),
+                     .file = image.file->path(),
+                     .debug_file = image.file->debug_path()});
   }
   std::sort(files.begin(), files.end(),
             [](const UsedFile& a, const UsedFile& b) { return a.recorded_path < b.recorded_path; });
@@ -97,12 +120,22 @@ std::vector<std::string> ElfSymbolizer::TakeWarnings() {
 }
 
 std::vector<SourceFrame> ElfSymbolizer::Symbolize(const CodePlace& place) {
-  ElfImage* image = ImageOf(place);
-  if (image == nullptr) return {};
+  Image& image = ImageOf(place);
+  if (image.file == nullptr) return {};
   std::optional<uint64_t> address = place.offset;
-  if (!place.is_elf_address) address = image->AddressOfOffset(place.offset);
+  if (!place.is_elf_address) address = image.file->AddressOfOffset(place.offset);
   if (!address.has_value()) return {};
-  return image->Lookup(*address, options_.with_lines);
+  if (const auto known = image.known.find(*address); known != image.known.end()) return known->second;
+  std::vector<SourceFrame> frames = image.file->Lookup(*address, options_.with_lines);
+  // A table of symbols is read as fast as a cache. What has no name may get one tomorrow, from a file or a server that
+  // is not there today.
+  const bool named = !frames.empty() && std::none_of(frames.begin(), frames.end(),
+                                                     [](const SourceFrame& frame) { return frame.function.empty(); });
+  if (!options_.cache.empty() && image.file->has_dwarf() && (named || !image.file->debug_path().empty())) {
+    image.known[*address] = frames;
+    image.learnt = true;
+  }
+  return frames;
 }
 
 }  // namespace leakshim

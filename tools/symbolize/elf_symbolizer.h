@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "symbolize/elf_image.h"
+#include "symbolize/symbol_cache.h"
 #include "symbolize/symbolizer.h"
 
 namespace leakshim {
@@ -19,9 +20,12 @@ class ElfSymbolizer : public Symbolizer {
     std::string program;        // file to take for `program_path`; empty: that path itself
     std::string program_path;   // the main program's path as recorded
     bool with_lines = false;
+    std::string cache = {};  // folder of a SymbolCache; empty: none
   };
 
-  explicit ElfSymbolizer(Options options) : options_(std::move(options)), debug_files_(options_.files) {}
+  explicit ElfSymbolizer(Options options)
+      : options_(std::move(options)), debug_files_(options_.files), cache_(options_.cache) {}
+  ~ElfSymbolizer() override;
 
   // The files that may be the one recorded as `path`, the best first: `program` if it is `program_path`, then copies
   // under the prefixes.
@@ -40,13 +44,21 @@ class ElfSymbolizer : public Symbolizer {
   std::vector<std::string> TakeWarnings() override;
 
  private:
-  ElfImage* ImageOf(const CodePlace& place);
+  struct Image {
+    std::unique_ptr<ElfImage> file;  // null: no file that can be trusted
+    std::string identity;
+    KnownNames known;
+    bool learnt = false;  // since it was loaded
+  };
+
+  Image& ImageOf(const CodePlace& place);
+  std::string IdentityOf(const ElfImage& image) const;
   std::unique_ptr<ElfImage> FindImage(const CodePlace& place);
 
   const Options options_;
   DebugFiles debug_files_;
-  // By path and build id; null: no file that can be trusted.
-  absl::flat_hash_map<std::string, std::unique_ptr<ElfImage>> images_;
+  const SymbolCache cache_;
+  absl::flat_hash_map<std::string, Image> images_;  // by path and build id
   std::vector<std::string> warnings_;
 };
 
