@@ -119,28 +119,49 @@ void ProfileSum::AddParts(const Profile& profile, const Stack& stack, std::vecto
     }
     return;
   }
-  Estimate whole, threads;
+  Part whole, threads;
+  SampledCounts sampled, sampled_of_threads;
+  const auto count = [](const SampledCounts& counts, SampledCounts* to) {
+    to->inuse_objects += counts.inuse_objects;
+    to->inuse_bytes += counts.inuse_bytes;
+    to->alloc_objects += counts.alloc_objects;
+    to->alloc_bytes += counts.alloc_bytes;
+  };
   for (const CountLine& line : lines) {
     if (line.thread == kAllThreads) {
-      whole += EstimateFrom(line.counts, profile.interval_bytes, profile.sampling);
+      whole.value += EstimateFrom(line.counts, profile.interval_bytes, profile.sampling);
+      whole.variance += VarianceFrom(line.counts, profile.interval_bytes, profile.sampling);
+      count(line.counts, &sampled);
       continue;
     }
     add(line);
-    threads += parts->back().value;
+    threads.value += parts->back().value;
+    threads.variance += parts->back().variance;
+    count(line.counts, &sampled_of_threads);
   }
   if (parts->empty()) {
     for (const CountLine& line : lines) add(line);
     return;
   }
-  // jemalloc rounds the counts of each thread and of all by themselves.
+  // A thread's share is what was sampled of it; the whole is estimated block size by block size, as a thread, whose
+  // line mixes them, cannot be. jemalloc rounds the counts of each thread and of all by themselves.
   constexpr double kRounding = 0.01;
-  Part rest{.label = {}, .value = {}, .variance = {}};
-  for (double Estimate::*column :
-       {&Estimate::inuse_objects, &Estimate::inuse_bytes, &Estimate::alloc_objects, &Estimate::alloc_bytes}) {
-    if (threads.*column > 0 && whole.*column <= threads.*column * (1 + kRounding)) {
-      for (Part& part : *parts) part.value.*column *= whole.*column / threads.*column;
-    } else {
-      rest.value.*column = whole.*column - threads.*column;
+  struct Column {
+    double Estimate::*estimate;
+    uint64_t SampledCounts::*sampled;
+  };
+  Part rest;
+  for (const auto& [estimate, column] : {Column{&Estimate::inuse_objects, &SampledCounts::inuse_objects},
+                                         Column{&Estimate::inuse_bytes, &SampledCounts::inuse_bytes},
+                                         Column{&Estimate::alloc_objects, &SampledCounts::alloc_objects},
+                                         Column{&Estimate::alloc_bytes, &SampledCounts::alloc_bytes}}) {
+    const double of_all = static_cast<double>(sampled.*column);
+    const double of_threads = static_cast<double>(sampled_of_threads.*column);
+    const double share = of_all <= of_threads * (1 + kRounding) ? 1 : of_threads / of_all;
+    for (Estimate Part::*of : {&Part::value, &Part::variance}) {
+      const double all = (whole.*of).*estimate, sum = (threads.*of).*estimate;
+      for (Part& part : *parts) (part.*of).*estimate *= sum > 0 ? all * share / sum : 0;
+      (rest.*of).*estimate = sum > 0 ? all * (1 - share) : all;
     }
   }
   if (rest.value == Estimate{}) return;

@@ -160,6 +160,41 @@ TEST(ProfileSumTest, ThreadsAddUpToTheStacksTotal) {
   }
 }
 
+// A thread's one line mixes the block sizes that the whole has apart, and an estimate from their mean is another one.
+TEST(ProfileSumTest, ThreadsOfMixedBlocksAddUpToTheEstimatedTotalToo) {
+  for (const int of_second : {0, 5, 20}) {
+    const auto profile = Parsed(
+        absl::StrCat("heap_v2/524288\n@ 0x10\n  t*: 41: 2686976 [50: 3000000]\n  t*: 2: 8388608 [2: 8388608]\n",
+                     "  t1: ", 43 - of_second, ": ", 11075584 - of_second * 4096, " [50: 11000000]\n",
+                     of_second == 5 ? absl::StrCat("  t2: ", of_second, ": ", of_second * 4096, " [0: 0]\n") : ""));
+    ProfileSum plain({}), labelled({.labelled = true});
+    plain.Add(*profile);
+    labelled.Add(*profile);
+    Estimate values, variances;
+    double without_thread = 0, kept = 0;
+    for (const SumStack& stack : labelled.stacks()) {
+      values += stack.value;
+      variances += stack.variance;
+      if (!labelled.labels()[stack.label].has_thread) without_thread += stack.value.inuse_objects;
+    }
+    const SumStack& whole = plain.stacks()[0];
+    for (double Estimate::*column :
+         {&Estimate::inuse_objects, &Estimate::inuse_bytes, &Estimate::alloc_objects, &Estimate::alloc_bytes}) {
+      EXPECT_NEAR(values.*column, whole.value.*column, 1e-9 * whole.value.*column);
+      EXPECT_NEAR(variances.*column, whole.variance.*column, 1e-9 * whole.variance.*column);
+    }
+    // What no thread's line has is of no thread; what they all have is of threads.
+    EXPECT_NEAR(without_thread, of_second == 20 ? whole.value.inuse_objects * 20 / 43 : 0, 1e-6);
+    // Filters by thread take the whole apart.
+    for (const uint64_t thread : {uint64_t{0}, uint64_t{1}, uint64_t{2}}) {
+      ProfileSum part({.keep = [thread](const SumLabel& label) { return label.thread_id == thread; }});
+      part.Add(*profile);
+      for (const SumStack& stack : part.stacks()) kept += stack.value.inuse_bytes;
+    }
+    EXPECT_NEAR(kept, whole.value.inuse_bytes, 1e-3);
+  }
+}
+
 TEST(ProfileSumTest, OnlyBlocksOfSomeLabels) {
   const auto profile = Parsed("heap_v2/0\n@ 0x10\n  t*: 3: 30 [0: 0]\n  t*: 1: 64 [0: 0]\n@ 0x20\n  t*: 1: 7 [0: 0]\n");
   ProfileSum sum({.keep = [](const SumLabel& label) { return label.block_bytes >= 10; }});
