@@ -160,6 +160,29 @@ def report_proto(profile):
     return path
 
 
+def a_difference_made_by_pprof_is_read_as_pprof_reads_it():
+    protos = []
+    for profile in (OLDER, NATIVE):
+        protos.append(written(b"", "x.pb.gz"))
+        assert report("--proto=" + protos[-1], profile) == ""
+    old, new = protos
+    ours = harness.rows_of(report("--show_bytes", "--base=" + OLDER, NATIVE))
+    assert any(row[1] < 0 for row in ours.values()), ours
+    for how in ("-diff_base=", "-base="):
+        difference = written(b"", "difference.pb.gz")
+        subprocess.run(["go", "tool", "pprof", "-proto", "-output=" + difference, how + old, new], check=True, capture_output=True,
+                       timeout=60)
+        for value in ("inuse_space", "inuse_objects"):
+            rows = harness.rows_of(report("--show_bytes", "--" + value, difference))
+            theirs = {name: row for name, row in pprof("-sample_index=" + value, difference)[0].items() if any(row)}
+            assert any(row[1] < 0 for row in theirs.values()), theirs
+            same_numbers(rows, theirs, 0)
+        same_numbers(harness.rows_of(report("--show_bytes", difference)), ours, 3)
+        for arguments, status in ((["--raw", difference], 1), (["--leaks", difference], 2)):
+            done = harness.leakprof(*arguments)
+            assert done.returncode == status and done.stderr and not done.stdout, done
+
+
 def raw_is_read_alike_by_jeprof_and_google_pprof():
     for profile in (NATIVE, JAVA, os.path.join(GOLDEN, "symbolized.heap")):
         path = written(report("--raw", profile))

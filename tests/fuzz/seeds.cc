@@ -34,13 +34,14 @@ constexpr const char* kTexts[] = {
     "%warn a warning\nheap_v2/1\n@ 0 0xffffffffffffffff\n  t*: 1: 1 [1: 1]\n",
 };
 
-// A profile.proto with all that one may have, unpacked.
-std::string Proto() {
+// A profile.proto with all that one may have, unpacked. Of a difference, some values are negative.
+std::string Proto(bool is_difference = false) {
   const auto profile = ParseProfile("x.heap", kTexts[0], {});
   const auto table = ParseProfile("x.heap", kTexts[1], {});
   ProfileSum sum({.labelled = true});
   sum.Add(**profile);
   sum.Add(**table);
+  for (int times = is_difference ? 2 : 0; times > 0; --times) sum.Subtract(**table);
   CodeNames names(sum, nullptr, true);
   const auto stacks = KeepStacks(sum, names, {});
   return *Unpacked("x", ProtoReport(*stacks, sum, names,
@@ -107,7 +108,7 @@ std::vector<std::string> FuzzSeeds(absl::string_view name) {
         "build=/place\n  40000000-40015000: $build/lib\\012ld.so\n"};
   }
   if (name == "perf_map") return {"1000 20 first\n1010 8 a name with blanks\n0 0 nothing\n1018 10 last\n"};
-  if (name == "profile_proto") return {Proto()};
+  if (name == "profile_proto") return {Proto(), Proto(true)};
   if (name == "compressed") {
     return {Gzipped(kLine), Gzipped(Gzipped(kTexts[0])), ZstdPacked(kTexts[0]),
             absl::StrCat(Gzipped(kLine), Gzipped(kLine), std::string(9, '\0'))};

@@ -493,6 +493,10 @@ int Run(const std::vector<std::string>& arguments) {
     Say("--raw takes one profile, and no --base");
     return kBadUsage;
   }
+  if (flags.mode == Mode::kRaw && profiles.front()->is_difference) {
+    Say("--raw cannot say what shrank: its formats have no negative numbers");
+    return kBadUsage;
+  }
 
   ElfSymbolizer symbolizer({.files = DebugFilesFrom(flags),
                             .program = flags.program,

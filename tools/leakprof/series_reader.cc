@@ -99,7 +99,9 @@ ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* buil
       const auto is_my_turn = [&] { return turn == mine; };
       mutex.LockWhen(absl::Condition(&is_my_turn));
       ++counts.files;
-      if (profile.ok()) {
+      if (profile.ok() && (*profile)->is_difference) {
+        counts.errors.push_back(absl::StrCat(file, ": a difference of two profiles is no dump"));
+      } else if (profile.ok()) {
         for (const std::string& warning : (*profile)->warnings) counts.warnings.push_back(warning);
         builder->Add(**profile, ModifiedTime(file));
       } else {

@@ -43,6 +43,7 @@ struct Stack {
   int32_t modules = -1;  // index into Profile::frame_modules: the module of each frame; -1: not given
   int32_t ages = -1;     // index into Profile::ages; -1: not given
   bool truncated = false;
+  bool subtracted = false;  // stands with its counts negated; only in a difference
 };
 
 // How many live samples are younger than 10 s, 1 m, 5 m, 15 m, 1 h, 4 h, 1 d, and older.
@@ -116,6 +117,7 @@ struct Profile {
   std::vector<AgeHistogram> ages;
   std::vector<Mapping> mappings;
 
+  bool is_difference = false;  // of two profiles, as pprof writes one
   bool from_leakshim = false;
   absl::flat_hash_map<absl::string_view, absl::string_view> facts;
   std::vector<Module> modules;

@@ -257,17 +257,30 @@ class Parser {
     if (static_cast<size_t>(sample.value_size()) != columns_.size()) {
       return Error(absl::StrCat("expected ", columns_.size(), " values, found ", sample.value_size()), part.at);
     }
-    CountLine line;
+    // What grew and what shrank of a stack of a difference are two stacks.
+    SampledCounts grown, shrunk;
+    bool any_shrunk = false, any_grown = false;
     for (int i = 0; i < sample.value_size(); ++i) {
       uint64_t SampledCounts::*column = columns_[static_cast<size_t>(i)];
-      if (column == nullptr) continue;
-      if (sample.value(i) < 0) return Error("a negative value: a difference of profiles is none", part.at);
-      line.counts.*column = static_cast<uint64_t>(sample.value(i));
+      const int64_t value = sample.value(i);
+      if (column == nullptr || value == 0) continue;
+      (value < 0 ? any_shrunk : any_grown) = true;
+      SampledCounts& counts = value < 0 ? shrunk : grown;
+      counts.*column = value < 0 ? uint64_t{0} - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
     }
+    if (any_shrunk) {
+      profile_.is_difference = true;
+      if (absl::Status status = AddStack(sample, part, shrunk, true); !status.ok() || !any_grown) return status;
+    }
+    return AddStack(sample, part, grown, false);
+  }
+
+  absl::Status AddStack(const pprof::Sample& sample, const Part& part, const SampledCounts& counts, bool subtracted) {
     Stack stack{.first_frame = static_cast<uint32_t>(profile_.frames.size()),
                 .frame_count = static_cast<uint32_t>(sample.location_id_size()),
                 .first_line = static_cast<uint32_t>(profile_.lines.size()),
-                .line_count = 1};
+                .line_count = 1,
+                .subtracted = subtracted};
     if (stack.frame_count > kMaxStackFrames) return Error("a stack of too many frames", part.at);
     for (uint64_t id : sample.location_id()) {
       const auto address = addresses_.find(id);
@@ -280,6 +293,7 @@ class Parser {
         profile_.lines.size() + 2 > std::numeric_limits<uint32_t>::max()) {
       return Error("too many frames in one file", part.at);
     }
+    CountLine line{.counts = counts};
     profile_.lines.push_back(line);
     if (absl::Status status = FindThread(sample, part, &line.thread); !status.ok()) return status;
     if (line.thread != kAllThreads) {

@@ -12,7 +12,7 @@ bool IsProfileProto(absl::string_view bytes);
 
 // Parses `profile->text`. Values are taken as estimated already. A location that has a unique address keeps it; others
 // get one outside user space. Errors: InvalidArgument, `name: what is wrong at byte N`; a profile of something else
-// than memory, or with negative values (a difference), is one.
+// than memory is one. Negative values, as pprof writes them with -diff_base, are stacks that are subtracted.
 absl::Status ParseProfileProto(Profile* profile);
 
 }  // namespace leakshim

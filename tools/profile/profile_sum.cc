@@ -218,7 +218,7 @@ void ProfileSum::Merge(const Profile& profile, bool subtract) {
       frames_.insert(frames_.end(), ids.begin(), ids.end());
       SumStack& sum = stacks_[InternStack(first, options_.labelled ? InternLabel(part.label) : 0)];
       sum.variance += part.variance;
-      if (subtract) {
+      if (subtract != stack.subtracted) {
         sum.value -= part.value;
       } else {
         sum.value += part.value;
