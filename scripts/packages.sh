@@ -13,6 +13,7 @@ build_packages=(
 test_packages=(
   binutils file gdb python3 strace valgrind xz-utils
   debuginfod       # serves debug information
+  dwz              # lets debug files share some
   eatmydata fakeroot faketime  # other preloads, beside us
   glibc-source stress-ng       # suites of others
   golang-go google-perftools   # go tool pprof, google-pprof

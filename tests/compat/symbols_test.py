@@ -20,6 +20,10 @@ def tool(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
+def build_id_of(path):
+    return re.search(r"Build ID: ([0-9a-f]+)", tool("readelf", "-n", path)).group(1)
+
+
 class Profiled:
     """A program of its own folder, a dump of it, and what strip takes off."""
 
@@ -34,13 +38,14 @@ class Profiled:
         self.debug = os.path.join(self.folder, "kept.debug")
         shutil.copy(self.binary, self.whole)
         tool("objcopy", "--only-keep-debug", self.whole, self.debug)
-        self.build_id = re.search(r"Build ID: ([0-9a-f]+)", tool("readelf", "-n", self.whole)).group(1)
+        self.build_id = build_id_of(self.whole)
 
     def strip(self):
         tool("strip", "--strip-all", self.binary)
 
-    def place_of_build_id(self, root, ending):
-        path = os.path.join(root, "usr/lib/debug/.build-id", self.build_id[:2], self.build_id[2:] + ending)
+    def place_of_build_id(self, root, ending, build_id=None):
+        build_id = build_id or self.build_id
+        path = os.path.join(root, "usr/lib/debug/.build-id", build_id[:2], build_id[2:] + ending)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
@@ -178,9 +183,13 @@ def a_packed_profile_reads_with_names_where_nothing_else_is():
     assert packed.returncode == 0 and packed.stdout == archive + "\n" and packed.stderr == "", packed
     again = subprocess.run([harness.LEAKPROF, f"--pack={archive}", profiled.dump], capture_output=True, text=True, timeout=60)
     assert again.returncode == 2 and "exists" in again.stderr, again
-    # Elsewhere: a root without a single file of the profiled machine.
+    reads_elsewhere(archive)
+
+
+def reads_elsewhere(archive):
+    """In a root without a single file of the profiled machine."""
     root = chroot_of(harness.LEAKPROF)
-    shutil.copy(archive, root)
+    shutil.copy(archive, os.path.join(root, "case.tar.zst"))
     for _ in range(2):  # unpacked, and as it was left
         run = subprocess.run(["unshare", "--user", "--map-root-user", "chroot", root, "/leakprof", "--unpack=/case.tar.zst", "--text",
                               "--lines"], capture_output=True, text=True, timeout=60)
@@ -188,6 +197,26 @@ def a_packed_profile_reads_with_names_where_nothing_else_is():
         assert re.search(r"allocate_inlined \(inline\) .*names\.c:8$", run.stdout, re.M), run.stdout
         assert re.search(r"hold_blocks .*names\.c:14$", run.stdout, re.M), run.stdout
     assert sorted(os.listdir(os.path.join(root, "case"))) == ["profiles", "root"], os.listdir(root)
+
+
+def debug_information_shared_with_others_is_found_and_packed():
+    profiled = Profiled()
+    shared, root = os.path.join(profiled.folder, "shared.debug"), os.path.join(profiled.folder, "root")
+    shutil.copy(profiled.binary, profiled.binary + ".other")
+    tool("dwz", "-m", shared, "-M", shared, profiled.binary, profiled.binary + ".other")
+    profiled.whole_report()
+    archive = os.path.join(profiled.folder, "case.tar.zst")
+    tool(harness.LEAKPROF, f"--pack={archive}", profiled.dump)
+    away = root + shared
+    os.makedirs(os.path.dirname(away))
+    os.rename(shared, away)
+    os.utime(profiled.binary)  # nothing that was kept
+    assert "allocate_inlined" not in profiled.report("--lines")[0]
+    profiled.whole_report(f"--sysroot={root}")
+    os.rename(away, profiled.place_of_build_id(root, ".debug", build_id_of(away)))
+    os.utime(profiled.binary)
+    profiled.whole_report(f"--sysroot={root}")
+    reads_elsewhere(archive)
 
 
 def an_archive_that_is_damaged_or_not_ours_leaves_nothing_behind():
@@ -274,4 +303,4 @@ def a_server_that_says_nothing_costs_no_more_than_its_limit():
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())
                   if callable(test) and getattr(test, "__module__", "") == "__main__"
-                  and name not in ("tool", "free_port", "chroot_of", "Profiled")})
+                  and name not in ("tool", "build_id_of", "free_port", "chroot_of", "reads_elsewhere", "Profiled")})

@@ -181,10 +181,13 @@ absl::Status PackInto(const Flags& flags, const std::vector<std::string>& files,
           !status.ok()) {
         return status;
       }
-      if (used.debug_file.empty() || used.build_id.size() < 3) continue;
-      const std::string name =
-          absl::StrCat(kRoot, absl::StripPrefix(DebugFiles::PathOfBuildId(used.build_id), "/"), ".debug");
-      if (absl::Status status = (*packer)->Add(name, used.debug_file); !status.ok()) return status;
+      for (const auto& [build_id, debug_file] :
+           {std::pair(used.build_id, used.debug_file), std::pair(used.shared_build_id, used.shared_file)}) {
+        if (debug_file.empty() || build_id.size() < 3) continue;
+        const std::string name =
+            absl::StrCat(kRoot, absl::StripPrefix(DebugFiles::PathOfBuildId(build_id), "/"), ".debug");
+        if (absl::Status status = (*packer)->Add(name, debug_file); !status.ok()) return status;
+      }
     }
   }
   for (const std::string& warning : symbolizer.TakeWarnings()) Say(warning);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace leakshim {
@@ -55,6 +56,18 @@ std::vector<std::string> DebugFiles::Candidates(const std::string& path, const s
   files.push_back(absl::StrCat(folder, link));
   files.push_back(absl::StrCat(folder, ".debug/", link));
   for (const std::string& root : roots) files.push_back(absl::StrCat(root, kDebugRoot, folder, link));
+  return files;
+}
+
+std::vector<std::string> DebugFiles::SharedCandidates(const std::string& path, const std::string& build_id,
+                                                      const std::string& link) const {
+  std::vector<std::string> files = Candidates(path, build_id, "");
+  if (absl::StartsWith(link, "/")) {
+    for (const std::string& root : options_.sysroots) files.push_back(absl::StrCat(root, link));
+    files.push_back(link);
+  } else if (!link.empty()) {
+    files.push_back(absl::StrCat(path.substr(0, path.rfind('/') + 1), link));
+  }
   return files;
 }
 

@@ -33,6 +33,10 @@ class DebugFiles {
   std::vector<std::string> Candidates(const std::string& path, const std::string& build_id,
                                       const std::string& link) const;
 
+  // The same for what the debug file at `path` shares with others (dwz), `link` in its .gnu_debugaltlink.
+  std::vector<std::string> SharedCandidates(const std::string& path, const std::string& build_id,
+                                            const std::string& link) const;
+
   // Below a root: /usr/lib/debug/.build-id/ab/cdef, which ends in .debug for debug files. Empty for what is no build
   // id.
   static std::string PathOfBuildId(const std::string& build_id);

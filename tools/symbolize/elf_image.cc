@@ -356,9 +356,39 @@ void ElfImage::OpenDwarf() {
     if (owner == nullptr || dwarf_ != nullptr) continue;
     owner->dwarf = dwarf_begin_elf(owner->elf, DWARF_C_READ, nullptr);
     if (owner->dwarf == nullptr) continue;
+    FindShared(*owner);
     auto dwarf = std::make_unique<Dwarf>(owner->dwarf);
     if (!dwarf->units.empty()) dwarf_ = std::move(dwarf);
   }
+}
+
+// libdw looks for it too, but not below sysroots and with no server.
+void ElfImage::FindShared(const File& owner) {
+  const char* link = nullptr;
+  const void* id = nullptr;
+  const ssize_t size = dwelf_dwarf_gnu_debugaltlink(owner.dwarf, &link, &id);
+  shared_build_id_.clear();
+  if (size <= 0 || size > 64 || link == nullptr) return;
+  shared_build_id_ = absl::BytesToHexString(absl::string_view(static_cast<const char*>(id), static_cast<size_t>(size)));
+  const auto take = [&](const std::string& path) {
+    if (path.empty() || access(path.c_str(), R_OK) != 0) return false;
+    absl::StatusOr<std::unique_ptr<File>> file = File::Open(path);
+    if (!file.ok() || BuildIdOf((*file)->elf) != shared_build_id_) return false;
+    (*file)->dwarf = dwarf_begin_elf((*file)->elf, DWARF_C_READ, nullptr);
+    if ((*file)->dwarf == nullptr) return false;
+    shared_file_ = *std::move(file);
+    dwarf_setalt(owner.dwarf, shared_file_->dwarf);
+    return true;
+  };
+  for (const std::string& path : debug_files_->SharedCandidates(owner.path, shared_build_id_, link)) {
+    if (take(path)) return;
+  }
+  const std::string name(link);
+  take(debug_files_->Fetch(shared_build_id_, name.substr(name.rfind('/') + 1)));
+}
+
+std::string ElfImage::shared_path() const {
+  return shared_file_ == nullptr ? "" : shared_file_->path;
 }
 
 std::optional<uint64_t> ElfImage::AddressOfOffset(uint64_t file_offset) const {

@@ -30,6 +30,12 @@ class ElfImage {
   const std::string& path() const;
   std::string debug_path() const;  // of the separate debug file; empty: none
 
+  // What the debug information shares with that of other files (dwz), as soon as something was looked up; empty:
+  // nothing.
+  std::string shared_path() const;
+  const std::string& shared_build_id() const { return shared_build_id_; }
+  bool lacks_shared() const { return shared_file_ == nullptr && !shared_build_id_.empty(); }
+
   // True as soon as something was looked up, and if there is debug information.
   bool has_dwarf() const { return dwarf_ != nullptr; }
 
@@ -52,6 +58,7 @@ class ElfImage {
   // Takes `path` for the debug file if it is of this build.
   bool AddDebugFile(const std::string& path);
   void OpenDwarf();
+  void FindShared(const File& owner);
   void ReadFunctions();
   std::vector<SourceFrame> LookupOnce(uint64_t elf_address, bool with_lines);
 
@@ -59,6 +66,8 @@ class ElfImage {
   bool asked_servers_ = false;
   bool opened_dwarf_ = false;
   std::string build_id_;
+  std::string shared_build_id_;
+  std::unique_ptr<File> shared_file_;  // null: none; goes after those that refer to it
   std::unique_ptr<File> file_;
   std::unique_ptr<File> debug_file_;    // null: none
   std::unique_ptr<File> mini_symbols_;  // what .gnu_debugdata holds; null: none

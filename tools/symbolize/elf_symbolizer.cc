@@ -105,7 +105,9 @@ std::vector<ElfSymbolizer::UsedFile> ElfSymbolizer::UsedFiles() const {
     files.push_back({.recorded_path = key.substr(0, key.find('\n')),
                      .build_id = image.file->build_id(),
                      .file = image.file->path(),
-                     .debug_file = image.file->debug_path()});
+                     .debug_file = image.file->debug_path(),
+                     .shared_build_id = image.file->shared_build_id(),
+                     .shared_file = image.file->shared_path()});
   }
   std::sort(files.begin(), files.end(),
             [](const UsedFile& a, const UsedFile& b) { return a.recorded_path < b.recorded_path; });
@@ -131,7 +133,8 @@ std::vector<SourceFrame> ElfSymbolizer::Symbolize(const CodePlace& place) {
   // is not there today.
   const bool named = !frames.empty() && std::none_of(frames.begin(), frames.end(),
                                                      [](const SourceFrame& frame) { return frame.function.empty(); });
-  if (!options_.cache.empty() && image.file->has_dwarf() && (named || !image.file->debug_path().empty())) {
+  if (!options_.cache.empty() && image.file->has_dwarf() && !image.file->lacks_shared() &&
+      (named || !image.file->debug_path().empty())) {
     image.known[*address] = frames;
     image.learnt = true;
   }

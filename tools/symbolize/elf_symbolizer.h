@@ -35,8 +35,9 @@ class ElfSymbolizer : public Symbolizer {
 
   // What names were taken from so far.
   struct UsedFile {
-    std::string recorded_path, build_id;  // as the profile has them
-    std::string file, debug_file;         // as they were found; the second may be empty
+    std::string recorded_path, build_id;       // as the profile has them
+    std::string file, debug_file;              // as they were found; the second may be empty
+    std::string shared_build_id, shared_file;  // of debug information shared with others; may be empty
   };
   std::vector<UsedFile> UsedFiles() const;
 
