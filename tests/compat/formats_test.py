@@ -4,9 +4,11 @@ import gzip
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "preload"))
 import harness  # noqa: E402
@@ -137,6 +139,47 @@ def a_terminal_gets_no_proto():
     assert done.returncode == 2 and "/nonexistent/x" in done.stderr, done
 
 
+def typed(lines, **env):
+    """What a terminal shows after `lines` were typed, each at its prompt."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(harness.LEAKPROF, ["leakprof", "--interactive", NATIVE], {**os.environ, "TERM": "xterm", **env})
+    seen, deadline = "", time.monotonic() + 60
+    try:
+        for number, line in enumerate(lines):
+            while seen.count("(leakprof) ") <= number and time.monotonic() < deadline:
+                if select.select([terminal], [], [], 1)[0]:
+                    seen += os.read(terminal, 1 << 16).decode(errors="replace")
+            assert time.monotonic() < deadline, seen
+            os.write(terminal, line)
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(terminal)
+    return seen
+
+
+def typed_lines_are_there_the_next_time():
+    state = tempfile.mkdtemp(prefix="leakshim-test-")
+    file = os.path.join(state, "state", "leakshim", "leakprof_history")
+    env = {"XDG_STATE_HOME": os.path.join(state, "state"), "LEAKPROF_HISTORY": ""}
+    typed([b"top1\n", b"quit\n"], **env)
+    assert content(file) == b"top1\nquit\n" and os.stat(file).st_mode & 0o777 == 0o600
+    assert os.stat(os.path.dirname(file)).st_mode & 0o777 == 0o700
+    # Two lines up is top1, which answers again.
+    assert "zcalloc" in typed([b"\x1b[A\x1b[A\n", b"quit\n"], **env)
+    assert content(file) == b"top1\nquit\n" * 2
+    # Not for ever, and nothing that would do things to the terminal.
+    with open(file, "ab") as more:
+        more.write(b"top\x1b[2J\n" + b"top2\n" * 2000)
+    typed([b"quit\n"], **env)
+    assert content(file) == b"top2\n" * 1000 + b"quit\n"
+    typed([b"quit\n"], **{**env, "LEAKPROF_HISTORY": "off"})
+    assert content(file).count(b"quit") == 1
+    own = os.path.join(state, "own")
+    typed([b"quit\n"], LEAKPROF_HISTORY=own)
+    assert content(own) == b"quit\n"
+
+
 def a_proto_reads_back_ours_and_gos():
     for profile in (NATIVE, JAVA, os.path.join(GOLDEN, "symbolized.heap")):
         path = report_proto(profile)
@@ -218,4 +261,4 @@ def a_proto_of_something_else_is_named():
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())
                   if callable(test) and getattr(test, "__module__", "") == "__main__"
-                  and name not in ("content", "written", "report", "pprof", "same_numbers", "report_proto")})
+                  and name not in ("content", "written", "report", "pprof", "same_numbers", "report_proto", "typed")})

@@ -35,6 +35,7 @@ failed = False
 tempfile.tempdir = tempfile.mkdtemp(prefix="leakshim-tests-")
 os.chmod(tempfile.tempdir, 0o755)
 os.environ["LEAKPROF_CACHE"] = os.path.join(tempfile.tempdir, "names")  # not the user's
+os.environ["LEAKPROF_HISTORY"] = "off"
 _owner = os.getpid()
 atexit.register(lambda: _clean_up_unless_failed() if os.getpid() == _owner else None)
 

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "leakprof/history.h"
 #include "profile/file_text.h"
 #include "symbolize/run_tool.h"
 
@@ -98,7 +99,7 @@ char** Complete(const char* begun, int start, int) {
 }
 
 // The next line; nothing at the end of input.
-std::optional<std::string> ReadCommand(const char* prompt) {
+std::optional<std::string> ReadCommand(const char* prompt, const History& history) {
   if (isatty(STDIN_FILENO) == 0) {
     fputs(prompt, stderr);
     std::string line;
@@ -110,7 +111,10 @@ std::optional<std::string> ReadCommand(const char* prompt) {
   if (typed == nullptr) return std::nullopt;
   std::string line = typed;
   free(typed);
-  if (line.find_first_not_of(" \t") != std::string::npos) add_history(line.c_str());
+  if (line.find_first_not_of(" \t") != std::string::npos) {
+    add_history(line.c_str());
+    history.Add(line);
+  }
   return line;
 }
 
@@ -145,7 +149,9 @@ void RunInteractive(const Flags& flags, const std::function<std::vector<std::str
   static const RE2 kTop(R"(\s*(?:text|top)(\d*)\s*(.*))"), kCallgrind(R"(\s*callgrind\s*([^ ]*).*)");
   static const RE2 kList(R"(\s*list\s*(.+))"), kDisasm(R"(\s*disasm\s*(.+))"), kGraph(R"(\s*(gv|web|evince)\s*(.*))");
   fputs("Welcome to leakprof!  For help, type 'help'.\n", stderr);
-  while (const std::optional<std::string> line = ReadCommand("(leakprof) ")) {
+  const History history(isatty(STDIN_FILENO) ? History::UsualFile() : "");
+  for (const std::string& line : history.Load()) add_history(line.c_str());
+  while (const std::optional<std::string> line = ReadCommand("(leakprof) ", history)) {
     if (RE2::PartialMatch(*line, R"(^\s*quit)")) break;
     if (RE2::PartialMatch(*line, R"(^\s*help)")) {
       fputs(std::string(kHelp).c_str(), stderr);
