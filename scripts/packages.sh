@@ -11,7 +11,7 @@ build_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )
 test_packages=(
-  binutils file gdb python3 strace valgrind xz-utils
+  binutils file gdb python3 strace valgrind xz-utils zsh
   debuginfod       # serves debug information
   dwz              # lets debug files share some
   eatmydata fakeroot faketime  # other preloads, beside us

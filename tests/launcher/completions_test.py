@@ -1,8 +1,12 @@
 """Shell completion offers what the programs' own --help names."""
 
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "preload"))
 import harness  # noqa: E402
@@ -44,5 +48,34 @@ def leakshims_commands_options_and_processes():
         running.wait()
 
 
+def zsh_completes_both():
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb", "PATH": harness.BUILD + ":" + os.environ["PATH"]})
+    seen, deadline = "", time.monotonic() + 60
+
+    def types(keys, wanted):
+        nonlocal seen
+        seen = ""
+        os.write(terminal, keys.encode())
+        while wanted not in seen and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1)[0]:
+                seen += os.read(terminal, 1 << 16).decode(errors="replace")
+        assert wanted in seen, (keys, seen)
+
+    try:
+        types(f"fpath=({FOLDER} $fpath); autoload -Uz compinit; compinit -u -D; unsetopt zle_bracketed_paste; echo rea''dy\n", "ready")
+        for keys, wanted in (("leakprof --inuse_s", "leakprof --inuse_space"), ("leakprof --pac", "leakprof --pack="),
+                             ("leakprof /usr/li", "leakprof /usr/lib"), ("leakshim st", "leakshim status"),
+                             ("leakshim run --ev", "leakshim run --every")):
+            types(keys + "\t", wanted)
+            os.write(terminal, b"\x15")  # the line goes
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
 if __name__ == "__main__":
-    harness.main({test.__name__: test for test in (leakprofs_options_and_files, leakshims_commands_options_and_processes)})
+    harness.main({test.__name__: test for test in (leakprofs_options_and_files, leakshims_commands_options_and_processes,
+                                                   zsh_completes_both)})
