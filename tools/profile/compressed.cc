@@ -24,8 +24,12 @@ constexpr int kMostLayers = 3;
 // What comes out, and the limits on it.
 class Output {
  public:
-  Output(const std::string& name, size_t packed_bytes, const UnpackLimits& limits)
-      : name_(name), packed_bytes_(packed_bytes), limits_(limits) {}
+  // `stated_bytes`: how much it says that it holds; believed within the limits, and 0 where it says nothing.
+  Output(const std::string& name, size_t packed_bytes, uint64_t stated_bytes, const UnpackLimits& limits)
+      : name_(name),
+        packed_bytes_(packed_bytes),
+        stated_bytes_(stated_bytes <= packed_bytes * limits.most_times ? static_cast<size_t>(stated_bytes) : 0),
+        limits_(limits) {}
 
   // Room for more bytes, at least one.
   absl::Status MakeRoom() {
@@ -38,7 +42,8 @@ class Output {
                                                        " times its ", packed_bytes_, " bytes, as no profile does"));
     }
     constexpr size_t kLeast = size_t{1} << 16;
-    text_.resize(std::min(limits_.most_bytes, std::max({kLeast, packed_bytes_, used_ * 2})));
+    // One more than stated, so that the end is seen without growing: that copies all.
+    text_.resize(std::min(limits_.most_bytes, std::max({kLeast, packed_bytes_, stated_bytes_ + 1, used_ * 2})));
     return absl::OkStatus();
   }
   char* room() { return text_.data() + used_; }
@@ -52,7 +57,7 @@ class Output {
 
  private:
   const std::string& name_;
-  const size_t packed_bytes_;
+  const size_t packed_bytes_, stated_bytes_;
   const UnpackLimits& limits_;
   std::string text_;
   size_t used_ = 0;
@@ -67,8 +72,22 @@ bool IsPadding(absl::string_view rest) {
   return std::all_of(rest.begin(), rest.end(), [](char c) { return c == '\0'; });
 }
 
+// The last four bytes of a gzip file: the size of its last part, without what is above 4 GiB.
+uint64_t StatedByGzip(absl::string_view bytes) {
+  uint64_t size = 0;
+  for (size_t i = 1; i <= 4 && i <= bytes.size(); ++i) {
+    size = size << 8 | static_cast<unsigned char>(bytes[bytes.size() - i]);
+  }
+  return size;
+}
+
+uint64_t StatedByZstd(absl::string_view bytes) {
+  const unsigned long long size = ZSTD_getFrameContentSize(bytes.data(), bytes.size());
+  return size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? 0 : size;
+}
+
 absl::StatusOr<std::string> UnpackGzip(const std::string& name, absl::string_view bytes, const UnpackLimits& limits) {
-  Output output(name, bytes.size(), limits);
+  Output output(name, bytes.size(), StatedByGzip(bytes), limits);
   z_stream stream{};
   constexpr int kGzipOnly = 15 + 16;
   if (inflateInit2(&stream, kGzipOnly) != Z_OK) return absl::ResourceExhaustedError(absl::StrCat(name, ": no memory"));
@@ -100,7 +119,7 @@ absl::StatusOr<std::string> UnpackGzip(const std::string& name, absl::string_vie
 }
 
 absl::StatusOr<std::string> UnpackZstd(const std::string& name, absl::string_view bytes, const UnpackLimits& limits) {
-  Output output(name, bytes.size(), limits);
+  Output output(name, bytes.size(), StatedByZstd(bytes), limits);
   const std::unique_ptr<ZSTD_DStream, size_t (*)(ZSTD_DStream*)> stream(ZSTD_createDStream(), ZSTD_freeDStream);
   if (stream == nullptr) return absl::ResourceExhaustedError(absl::StrCat(name, ": no memory"));
   ZSTD_inBuffer in{.src = bytes.data(), .size = bytes.size(), .pos = 0};
