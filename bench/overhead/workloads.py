@@ -78,7 +78,7 @@ def deflate(build, directory, quick):
     java, jar = shutil.which("java"), os.path.join(build, "bench.jar")
     if java is None or not os.path.exists(jar):
         return None
-    return Workload("deflate", [java, "-cp", jar, "bench.DeflateLoop", "20000" if quick else "150000"], directory, countable=False)
+    return Workload("deflate", [java, "-cp", jar, "bench.DeflateLoop", "10000" if quick else "60000"], directory, countable=False)
 
 
 def sqlite(build, directory, quick):
