@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 
 #include "absl/strings/match.h"
@@ -12,6 +13,7 @@
 #include "leakprof/series_reader.h"
 #include "leakprof/talk.h"
 #include "output/diff.h"
+#include "output/fleet.h"
 #include "output/leaks.h"
 #include "profile/read_profile.h"
 #include "report/diff.h"
@@ -20,24 +22,31 @@
 namespace leakshim {
 namespace {
 
-// Clears its line when it goes; silent where nobody looks on.
+// Clears its line when it goes; silent where nobody looks on, and for the first second.
 class Progress {
  public:
-  explicit Progress(size_t total) : total_(total), visible_(isatty(STDERR_FILENO) && total >= kWorthShowing) {}
+  explicit Progress(size_t total) : total_(total), on_terminal_(isatty(STDERR_FILENO)) {}
   ~Progress() {
-    if (visible_) fputs("\r\x1b[K", stderr);
+    if (shown_) fputs("\r\x1b[K", stderr);
   }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void Show(size_t done) const {
-    if (visible_ && done % kStep == 0) fputs(absl::StrCat("\rreading dump ", done, " of ", total_).c_str(), stderr);
+  void Show(size_t done) {
+    if (!on_terminal_) return;
+    const auto now = Clock::now();
+    if (now < next_) return;
+    next_ = now + std::chrono::milliseconds(100);
+    shown_ = true;
+    fputs(absl::StrCat("\rreading dump ", done, " of ", total_).c_str(), stderr);
   }
 
  private:
-  static constexpr size_t kWorthShowing = 20, kStep = 5;
+  using Clock = std::chrono::steady_clock;
   const size_t total_;
-  const bool visible_;
+  const bool on_terminal_;
+  bool shown_ = false;
+  Clock::time_point next_ = Clock::now() + std::chrono::seconds(1);  // what is over sooner is not worth a word
 };
 
 // The executable that the first readable dump names: what `program` stands for.
@@ -56,7 +65,7 @@ bool Read(const std::vector<std::string>& paths, const std::vector<std::string>&
   SeriesBuilder builder(frames);
   ReadCounts counts;
   {
-    const Progress progress(files.size());
+    Progress progress(files.size());
     counts = ReadSeries(files, &builder, [&](size_t done) { progress.Show(done); });
   }
   for (const std::string& warning : counts.warnings) Say(warning);
@@ -124,8 +133,9 @@ int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
                              .callers = flags.callers,
                              .colour = isatty(STDOUT_FILENO) != 0 && getenv("NO_COLOR") == nullptr,
                              .width = Width()};
-  return Finish(flags.json ? LeaksJson(reports, frames, options) : LeaksText(reports, frames, options), &symbolizer,
-                all_read);
+  const FleetReport fleet = MakeFleet(reports, frames);
+  return Finish(flags.json ? FleetJson(fleet, reports, frames, options) : FleetText(fleet, reports, frames, options),
+                &symbolizer, all_read);
 }
 
 int RunDiff(const Flags& flags, const AllocatorFrames& allocator_frames) {

@@ -320,8 +320,8 @@ std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTabl
           ",\"note\":", JsonText(suspect.note), ",\"stack\":", StackJson(suspect.path, frames), callers, "}"));
     }
     processes.push_back(absl::StrCat(
-        "{\"pid\":", NumberIn(series.pid), ",\"start_time\":", NumberIn(series.start_time),
-        ",\"executable\":", JsonText(series.executable), ",\"label\":", JsonText(series.label),
+        "{\"pid\":", NumberIn(series.pid), ",\"start_time\":", NumberIn(series.start_time), ",\"executable\":",
+        JsonText(series.executable), ",\"host\":", JsonText(series.host), ",\"label\":", JsonText(series.label),
         ",\"verdict\":", JsonText(report.verdict_text), ",\"dumps\":[", absl::StrJoin(dumps, ","),
         "],\"rss_growth_bytes_per_hour\":", JsonNumber(split.known ? split.rss_rate * kHour : kUnknown),
         ",\"growth_by_class\":{", absl::StrJoin(classes, ","),

@@ -103,6 +103,7 @@ void SeriesBuilder::Add(const Profile& profile, double file_time) {
     for (const auto& [to, name] : {std::pair{&series.pid, "about.pid"},
                                    {&series.start_time, "about.start_time"},
                                    {&series.executable, "about.executable"},
+                                   {&series.command, "about.cmdline"},
                                    {&series.label, "about.label"},
                                    {&series.host, "about.host"}}) {
       if (const absl::string_view value = profile.Fact(name); !value.empty()) *to = std::string(value);

@@ -76,7 +76,7 @@ struct StackSeries {
 
 struct ProcessSeries {
   std::string key;
-  std::string pid, start_time, executable, label, host;
+  std::string pid, start_time, executable, command, label, host;
   std::vector<std::string> thread_names;  // of the last dump
   std::vector<DumpFacts> dumps;
   std::vector<StackSeries> stacks;
