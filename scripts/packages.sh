@@ -6,7 +6,7 @@ build_packages=(
   openjdk-17-jdk-headless  # the demo, and what it runs on
   cmake g++ ninja-build
   libabsl-dev libarchive-dev libcurl4-openssl-dev libdebuginfod-dev libdw-dev libedit-dev libelf-dev libiberty-dev
-  liblzma-dev libprotobuf-dev libre2-dev libzstd-dev pkg-config protobuf-compiler zlib1g-dev
+  liblzma-dev libpq-dev libprotobuf-dev libre2-dev libsqlite3-dev libzstd-dev pkg-config protobuf-compiler zlib1g-dev
   libunwind-dev libunwind8
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )
@@ -19,6 +19,7 @@ test_packages=(
   golang-go google-perftools   # go tool pprof, google-pprof
   libjemalloc-dev  # jeprof
   graphviz         # draws graphs of calls
+  postgresql       # a server for --sql
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
   redis-server     # a server to talk to
 )

@@ -114,6 +114,8 @@ constexpr FlagSpec kFlags[] = {
     {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME",
      "unfold each suspect into its callers; such functions grow pools"},
     {"per", kOurs, Group::kSeries, &Flags::per, "hour|GB", "--diff: rates per hour of uptime, per GB allocated"},
+    {"sql", kOurs, Group::kSeries, &Flags::sql, "FILE|postgresql://HOST/DB",
+     "dumps and directories into a database, once each"},
     {"json", kOurs, Group::kSeries, &Flags::json, nullptr, "for programs; --text --json: the table"},
 
     {"cum", kJeprof, Group::kOther, &Flags::cum, nullptr, ""},
@@ -229,6 +231,10 @@ absl::Status Check(const FlagSpec* mode, const Flags& flags) {
     return absl::InvalidArgumentError(absl::StrCat("--per=", flags.per, ": neither hour nor GB"));
   }
   if (!flags.per.empty() && flags.mode != Mode::kDiff) return absl::InvalidArgumentError("--per is for --diff");
+  if (!flags.sql.empty() && (mode != nullptr || flags.json)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--sql and --", mode != nullptr ? mode->name : "json", " exclude each other"));
+  }
   if (flags.jeprof_compat && !flags.plumbing.empty()) {
     return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
   }
@@ -304,7 +310,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
                               flags.ignore.empty() && flags.retain.empty() && flags.exclude.empty() &&
                               flags.show.empty() && flags.hide.empty() && flags.show_from.empty() &&
                               flags.tagfocus.empty() && flags.thread.empty();
-  if (mode == nullptr && (flags.json || flags.callers || !flags.pools.empty() || nothing_to_sum)) {
+  if (mode == nullptr &&
+      (flags.json || flags.callers || !flags.sql.empty() || !flags.pools.empty() || nothing_to_sum)) {
     flags.mode = Mode::kLeaks;
   }
   if (absl::Status status = Check(mode, flags); !status.ok()) return status;

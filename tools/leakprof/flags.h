@@ -50,6 +50,7 @@ struct Flags {
   bool mode_given = false;  // by an option; else `mode` is the default
   bool cum = false, show_bytes = false, drop_negative = false, jeprof_compat = false;
   bool json = false, callers = false, errors = false;
+  std::string sql;  // the database that the dumps go into: a file or postgresql://...; empty: none
   std::string per;  // --diff: "", "hour" or "GB"
   std::vector<std::string> pools;
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects

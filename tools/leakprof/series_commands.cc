@@ -4,60 +4,22 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "leakprof/debug_files_from.h"
 #include "leakprof/series_reader.h"
+#include "leakprof/series_tools.h"
+#include "leakprof/sql_command.h"
 #include "leakprof/talk.h"
 #include "output/diff.h"
 #include "output/fleet.h"
 #include "output/leaks.h"
-#include "profile/read_profile.h"
 #include "report/diff.h"
 #include "symbolize/elf_symbolizer.h"
 
 namespace leakshim {
 namespace {
-
-// Clears its line when it goes; silent where nobody looks on, and for the first second.
-class Progress {
- public:
-  explicit Progress(size_t total) : total_(total), on_terminal_(isatty(STDERR_FILENO)) {}
-  ~Progress() {
-    if (shown_) fputs("\r\x1b[K", stderr);
-  }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-
-  void Show(size_t done) {
-    if (!on_terminal_) return;
-    const auto now = Clock::now();
-    if (now < next_) return;
-    next_ = now + std::chrono::milliseconds(100);
-    shown_ = true;
-    fputs(absl::StrCat("\rreading dump ", done, " of ", total_).c_str(), stderr);
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  const size_t total_;
-  const bool on_terminal_;
-  bool shown_ = false;
-  Clock::time_point next_ = Clock::now() + std::chrono::seconds(1);  // what is over sooner is not worth a word
-};
-
-// The executable that the first readable dump names: what `program` stands for.
-std::string ProgramPath(const std::vector<std::string>& files) {
-  for (const std::string& file : files) {
-    if (file == "-") continue;  // can be read only once
-    const absl::StatusOr<std::unique_ptr<Profile>> profile = ReadProfile(file, ReadOptions{});
-    if (profile.ok()) return std::string((*profile)->Fact("about.executable"));
-  }
-  return "";
-}
 
 // Reads what `paths` name; false: a file that was named by itself could not be read.
 bool Read(const std::vector<std::string>& paths, const std::vector<std::string>& files, FrameTable* frames,
@@ -84,14 +46,6 @@ size_t Width() {
   return std::max<size_t>(size.ws_col, kLeast);
 }
 
-ElfSymbolizer::Options SymbolizerOptions(const Flags& flags, const std::vector<std::string>& files) {
-  return {.files = DebugFilesFrom(flags),
-          .program = flags.program,
-          .program_path = flags.program.empty() ? "" : ProgramPath(files),
-          .with_lines = true,
-          .cache = NamesCacheFrom(flags)};
-}
-
 int Finish(const std::string& text, Symbolizer* symbolizer, bool all_read) {
   for (const std::string& warning : symbolizer->TakeWarnings()) Say(warning);
   if (!Print(text)) {
@@ -104,6 +58,7 @@ int Finish(const std::string& text, Symbolizer* symbolizer, bool all_read) {
 }  // namespace
 
 int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
+  if (!flags.sql.empty()) return RunSql(flags, allocator_frames);
   const std::vector<std::string> paths = flags.files.empty() ? std::vector<std::string>{"."} : flags.files;
   const absl::StatusOr<std::vector<std::string>> files = FindDumps(paths);
   if (!files.ok()) {

@@ -83,7 +83,7 @@ absl::StatusOr<std::vector<std::string>> FindDumps(const std::vector<std::string
   return files;
 }
 
-ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* builder,
+ReadCounts ReadSeries(const std::vector<std::string>& files, const std::function<bool(const Profile&, double)>& add,
                       const std::function<void(size_t)>& progress) {
   ReadCounts counts;
   std::atomic<size_t> next{0};
@@ -103,7 +103,8 @@ ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* buil
         counts.errors.push_back(absl::StrCat(file, ": a difference of two profiles is no dump"));
       } else if (profile.ok()) {
         for (const std::string& warning : (*profile)->warnings) counts.warnings.push_back(warning);
-        builder->Add(**profile, ModifiedTime(file));
+        // relaxed: as above.
+        if (!add(**profile, ModifiedTime(file))) next.store(files.size(), std::memory_order_relaxed);
       } else {
         counts.errors.emplace_back(profile.status().message());
       }
@@ -120,6 +121,17 @@ ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* buil
   work();
   for (std::thread& thread : others) thread.join();
   return counts;
+}
+
+ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* builder,
+                      const std::function<void(size_t)>& progress) {
+  return ReadSeries(
+      files,
+      [&](const Profile& profile, double file_time) {
+        builder->Add(profile, file_time);
+        return true;
+      },
+      progress);
 }
 
 }  // namespace leakshim

@@ -20,8 +20,12 @@ struct ReadCounts {
   std::vector<std::string> warnings;  // one line each
 };
 
-// Adds every file to `builder`. Two threads or more parse; no more profiles than threads are in memory.
-// `progress`, if not empty, is called now and then with the number of files done.
+// Gives every file to `add` with the time of its last change, in the order of `files`, one at a time; false ends it.
+// Two threads or more parse; no more profiles than threads are in memory. `progress`, if not empty, is called now and
+// then with the number of files done.
+ReadCounts ReadSeries(const std::vector<std::string>& files, const std::function<bool(const Profile&, double)>& add,
+                      const std::function<void(size_t)>& progress);
+// The same into `builder`.
 ReadCounts ReadSeries(const std::vector<std::string>& files, SeriesBuilder* builder,
                       const std::function<void(size_t)>& progress);
 

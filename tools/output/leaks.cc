@@ -198,6 +198,11 @@ std::string NumberIn(const std::string& text) {
   return absl::StrFormat("%.*f", number == std::trunc(number) ? 0 : 3, number);
 }
 
+// From when on a rate is measured.
+std::string SinceJson(const ProcessSeries& series, bool known, size_t first) {
+  return known ? absl::StrFormat("%.3f", series.dumps[first].time) : "null";
+}
+
 std::string TimeText(double unix_seconds) {
   if (std::isnan(unix_seconds) || std::abs(unix_seconds) > 1e13) return "-";
   return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(static_cast<int64_t>(unix_seconds)),
@@ -313,19 +318,21 @@ std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTabl
       leaks.push_back(absl::StrCat(
           "{\"rank\":", ++rank, ",\"verdict\":", JsonText(VerdictName(suspect.verdict)),
           ",\"growth_bytes_per_hour\":", per_hour(growth.slope.value), ",\"growth_ci95\":[", per_hour(growth.low), ",",
-          per_hour(growth.high), "],\"live_bytes\":", JsonNumber(std::round(suspect.live_bytes)),
-          ",\"live_bytes_sigma\":", JsonNumber(std::round(suspect.live_sigma)), ",\"objects\":",
-          JsonNumber(std::round(suspect.objects)), ",\"share_of_growth\":", JsonNumber(suspect.share_of_growth),
-          ",\"age_quartiles_s\":", quartiles, ",\"noise\":", suspect.is_noise ? "true" : "false",
-          ",\"note\":", JsonText(suspect.note), ",\"stack\":", StackJson(suspect.path, frames), callers, "}"));
+          per_hour(growth.high), "],\"growth_since\":", SinceJson(series, growth.known, growth.first),
+          ",\"live_bytes\":", JsonNumber(std::round(suspect.live_bytes)), ",\"live_bytes_sigma\":",
+          JsonNumber(std::round(suspect.live_sigma)), ",\"objects\":", JsonNumber(std::round(suspect.objects)),
+          ",\"share_of_growth\":", JsonNumber(suspect.share_of_growth), ",\"age_quartiles_s\":", quartiles,
+          ",\"noise\":", suspect.is_noise ? "true" : "false", ",\"note\":", JsonText(suspect.note),
+          ",\"stack\":", StackJson(suspect.path, frames), callers, "}"));
     }
     processes.push_back(absl::StrCat(
         "{\"pid\":", NumberIn(series.pid), ",\"start_time\":", NumberIn(series.start_time), ",\"executable\":",
         JsonText(series.executable), ",\"host\":", JsonText(series.host), ",\"label\":", JsonText(series.label),
         ",\"verdict\":", JsonText(report.verdict_text), ",\"dumps\":[", absl::StrJoin(dumps, ","),
         "],\"rss_growth_bytes_per_hour\":", JsonNumber(split.known ? split.rss_rate * kHour : kUnknown),
-        ",\"growth_by_class\":{", absl::StrJoin(classes, ","),
-        "},\"time_to_limit_s\":", JsonNumber(split.seconds_to_limit), ",\"leaks\":[", absl::StrJoin(leaks, ","), "]}"));
+        ",\"growth_since\":", SinceJson(series, split.known, split.first), ",\"growth_by_class\":{",
+        absl::StrJoin(classes, ","), "},\"time_to_limit_s\":", JsonNumber(split.seconds_to_limit), ",\"leaks\":[",
+        absl::StrJoin(leaks, ","), "]}"));
   }
   return absl::StrCat("{\"processes\":[", absl::StrJoin(processes, ",\n"), "]}\n");
 }
