@@ -180,6 +180,13 @@ def typed_lines_are_there_the_next_time():
     assert content(own) == b"quit\n"
 
 
+def peek_counts_a_call_once_in_a_stack():
+    path = written("--- symbol\n0x1000 a\n0x2000 b\n---\n--- heap\nheap_v2/0\n"
+                   "@ 0x1000 0x2001 0x1001 0x2001\n  t*: 1: 30 [0: 0]\n")
+    lines = report("--peek=^a$", "--show_bytes", path).splitlines()
+    assert [line.split() for line in lines if line.endswith(" b")] == [["30", "100.0%", "|", "b"]] * 2, lines
+
+
 def a_proto_reads_back_ours_and_gos():
     for profile in (NATIVE, JAVA, os.path.join(GOLDEN, "symbolized.heap")):
         path = report_proto(profile)

@@ -267,6 +267,52 @@ TEST(PeekReportTest, CallersStandAboveAndCalleesBelowAndRecursionCountsOnce) {
   EXPECT_FALSE(MakePeeks(*graph, "(").ok());
 }
 
+std::vector<std::string> Names(const std::vector<PeekCall>& calls) {
+  std::vector<std::string> names;
+  for (const PeekCall& call : calls) names.push_back(call.name);
+  return names;
+}
+
+TEST(PeekReportTest, TheLargestComeFirstAndCallsOfItselfAreLeftOut) {
+  Reports reports(
+      "heap_v2/0\n@ 0x1000 0x2001 0x2001 0x3001\n  t*: 1: 5 [0: 0]\n@ 0x1000 0x2001 0x5001\n  t*: 1: 5 [0: 0]\n"
+      "@ 0x3000 0x2001 0x4001\n  t*: 1: 30 [0: 0]\n@ 0x4000 0x2001 0x1001\n  t*: 1: 4 [0: 0]\n");
+  const AllocatorFrames none = AllocatorFrames::None();
+  auto graph =
+      MakeCallGraph(reports.sum, reports.names, {.with_edges = true, .edges_once = true, .allocator_frames = &none});
+  ASSERT_TRUE(graph.ok());
+  auto peeks = MakePeeks(*graph, "^b$");
+  ASSERT_TRUE(peeks.ok());
+  ASSERT_EQ(peeks->size(), 1u);
+  EXPECT_THAT(Names(peeks->front().callers), ::testing::ElementsAre("inlined (inline)", "c", "malloc", "a"));
+  EXPECT_THAT(Names(peeks->front().callees), ::testing::ElementsAre("c", "a", "d"));
+  peeks = MakePeeks(*graph, "^[abc]$");
+  ASSERT_TRUE(peeks.ok());
+  const std::string all = PeekReport(*peeks, *graph, {.unit = Unit::kBytes, .thread = {}});
+  const std::string first = PeekReport(*peeks, *graph, {.unit = Unit::kBytes, .thread = {}, .top = 1});
+  EXPECT_THAT(all, HasSubstr(" | c\n"));
+  EXPECT_THAT(first, HasSubstr(" | b\n"));
+  EXPECT_THAT(first, ::testing::Not(HasSubstr(" | c\n")));
+}
+
+// In a difference what stayed as it was is nothing.
+TEST(PeekReportTest, WhatHoldsNothingIsNotThereNorInTraces) {
+  Reports reports("heap_v2/0\n@ 0x1000 0x2001\n  t*: 1: 10 [0: 0]\n@ 0x1000 0x3001\n  t*: 1: 5 [0: 0]\n");
+  const auto base = Named("heap_v2/0\n@ 0x1000 0x3001\n  t*: 1: 5 [0: 0]\n");
+  reports.sum.Subtract(*base);
+  auto graph = MakeCallGraph(reports.sum, reports.names, {.with_edges = true, .edges_once = true});
+  ASSERT_TRUE(graph.ok());
+  const auto peeks = MakePeeks(*graph, ".");
+  ASSERT_TRUE(peeks.ok());
+  ASSERT_EQ(peeks->size(), 2u);
+  EXPECT_EQ(peeks->front().row.name, "a");
+  EXPECT_THAT(Names(peeks->front().callers), ::testing::ElementsAre("b"));
+  const auto traces = MakeTraces(reports.sum, reports.names, {});
+  ASSERT_TRUE(traces.ok());
+  ASSERT_EQ(traces->size(), 1u);
+  EXPECT_THAT(traces->front().names, ::testing::ElementsAre("a", "b"));
+}
+
 TEST(RawReportTest, ReadsBackToTheSameReport) {
   Reports reports("heap_v2/524288\n@ 0x1000 0x4001\n  t*: 1: 10 [0: 0]\n@\n  t*: 2: 8 [0: 0]\n");
   const auto again = Parsed(RawReport(*reports.profile, reports.sum, reports.names));
