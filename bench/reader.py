@@ -28,7 +28,7 @@ def java_profile(folder):
                       for i in range(300))
     with open(os.path.join(folder, "All.java"), "w") as file:
         file.write(classes)
-    conf = f"prof:true,prof_final:true,prof_accum:true,lg_prof_sample:14,prof_prefix:{folder}/java"
+    conf = f"prof:true,prof_final:true,prof_accum:true,lg_prof_sample:12,prof_prefix:{folder}/java"
     subprocess.run([os.path.join(home, "bin", "javac"), "-d", folder, os.path.join(folder, "All.java")], check=True, timeout=300,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, LD_PRELOAD=JEMALLOC, MALLOC_CONF=conf))
     dumps = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".heap")]
