@@ -10,8 +10,11 @@ build_packages=(
   libunwind-dev libunwind8
   libgtest-dev libgmock-dev libbenchmark-dev  # the release preset builds tests and benchmarks too
 )
+# The page of leakprof --html; npm may have come with node, from elsewhere.
+command -v npm >/dev/null || build_packages+=(nodejs npm)
 test_packages=(
   binutils file gdb python3 strace valgrind xz-utils zsh
+  chromium         # shows the page of leakprof --html
   debuginfod       # serves debug information
   dwz              # lets debug files share some
   eatmydata fakeroot faketime  # other preloads, beside us

@@ -54,6 +54,8 @@ using enum Origin;
 constexpr FlagSpec kFlags[] = {
     {"leaks", kOurs, Group::kMode, Mode::kLeaks, nullptr, "what leaks, how fast, how sure, from a series of dumps"},
     {"diff", kOurs, Group::kMode, Mode::kDiff, nullptr, "what changed from OLD to NEW: dumps or directories"},
+    {"html", kOurs, Group::kMode, ModeWithFile{Mode::kHtml}, nullptr,
+     "what --leaks says and a flame graph, as one page", false, true},
     {"text", kJeprof, Group::kMode, Mode::kText, nullptr, "table of functions, the largest first (default)"},
     {"csv", kOurs, Group::kMode, Mode::kCsv, nullptr, "the table for programs; see also --json"},
     {"collapsed", kJeprof, Group::kMode, Mode::kCollapsed, nullptr, "one line a stack, for flame graphs"},

@@ -26,6 +26,7 @@ enum class Mode {
   kList,
   kDisasm,
   kLeaks,
+  kHtml,
   kDiff,
   kDot,
   kSvg,

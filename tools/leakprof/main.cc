@@ -432,8 +432,10 @@ int Run(const std::vector<std::string>& arguments) {
   if (flags.help) return Print(HelpText()) ? kDone : kUnreadable;
   if (flags.version) return Print("leakprof " LEAKSHIM_VERSION "\n") ? kDone : kUnreadable;
   for (const std::string& remark : flags.remarks) Say(remark);
-  if (flags.mode == Mode::kProto && flags.output.empty() && isatty(STDOUT_FILENO)) {
-    Say("--proto is no text for a terminal: name a file, --proto=FILE, or send it on, --proto PROFILE > FILE");
+  if ((flags.mode == Mode::kProto || flags.mode == Mode::kHtml) && flags.output.empty() && isatty(STDOUT_FILENO)) {
+    const char* mode = flags.mode == Mode::kProto ? "--proto" : "--html";
+    Say(absl::StrCat(mode, " is no text for a terminal: name a file, ", mode, "=FILE, or send it on, ", mode,
+                     " PROFILE > FILE"));
     return kBadUsage;
   }
   if (!flags.unpack.empty()) {
@@ -455,13 +457,13 @@ int Run(const std::vector<std::string>& arguments) {
     flags.mode = Mode::kInteractive;
   }
   if (flags.mode == Mode::kSymbols) return RunSymbols(flags);
-  if (flags.mode == Mode::kLeaks || flags.mode == Mode::kDiff) {
+  if (flags.mode == Mode::kLeaks || flags.mode == Mode::kHtml || flags.mode == Mode::kDiff) {
     const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
     if (!allocator_frames.ok()) {
       Say(allocator_frames.status().message());
       return kBadUsage;
     }
-    return flags.mode == Mode::kLeaks ? RunLeaks(flags, *allocator_frames) : RunDiff(flags, *allocator_frames);
+    return flags.mode == Mode::kDiff ? RunDiff(flags, *allocator_frames) : RunLeaks(flags, *allocator_frames);
   }
   if (flags.files.empty()) {
     Say("no profile given; usage: leakprof [OPTIONS] [PROGRAM] PROFILE...");

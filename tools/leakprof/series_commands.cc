@@ -14,24 +14,34 @@
 #include "leakprof/talk.h"
 #include "output/diff.h"
 #include "output/fleet.h"
+#include "output/html.h"
 #include "output/leaks.h"
+#include "profile/file_text.h"
 #include "report/diff.h"
+#include "report/overview.h"
 #include "symbolize/elf_symbolizer.h"
 
 namespace leakshim {
 namespace {
 
 // Reads what `paths` name; false: a file that was named by itself could not be read.
+// `told`, if not null, gets what the user was told about them. `details`: SeriesBuilder::KeepDetails().
 bool Read(const std::vector<std::string>& paths, const std::vector<std::string>& files, FrameTable* frames,
-          std::vector<std::unique_ptr<ProcessSeries>>* series) {
+          std::vector<std::unique_ptr<ProcessSeries>>* series, bool details = false,
+          std::vector<std::string>* told = nullptr) {
   SeriesBuilder builder(frames);
+  if (details) builder.KeepDetails();
   ReadCounts counts;
   {
     Progress progress(files.size());
     counts = ReadSeries(files, &builder, [&](size_t done) { progress.Show(done); });
   }
-  for (const std::string& warning : counts.warnings) Say(warning);
-  for (const std::string& error : counts.errors) Say(absl::StrCat(error, " (left out)"));
+  const auto tell = [&](const std::string& line) {
+    Say(line);
+    if (told != nullptr) told->push_back(line);
+  };
+  for (const std::string& warning : counts.warnings) tell(warning);
+  for (const std::string& error : counts.errors) tell(absl::StrCat(error, " (left out)"));
   *series = builder.Finish();
   return std::none_of(counts.errors.begin(), counts.errors.end(), [&](const std::string& error) {
     return std::any_of(paths.begin(), paths.end(),
@@ -46,19 +56,43 @@ size_t Width() {
   return std::max<size_t>(size.ws_col, kLeast);
 }
 
-int Finish(const std::string& text, Symbolizer* symbolizer, bool all_read) {
+int Finish(const Flags& flags, const std::string& text, Symbolizer* symbolizer, bool all_read) {
   for (const std::string& warning : symbolizer->TakeWarnings()) Say(warning);
-  if (!Print(text)) {
-    Say("the report could not be written");
+  const absl::Status written = flags.output.empty() ? absl::OkStatus() : WriteFileText(flags.output, text);
+  if (!written.ok() || (flags.output.empty() && !Print(text))) {
+    Say(absl::StrCat("the report could not be written", written.ok() ? "" : ": ", written.message()));
     return kUnreadable;
   }
   return all_read ? kDone : kUnreadable;
+}
+
+// The dumps of --base: a dump or a directory.
+bool ReadBase(const Flags& flags, FrameTable* frames, std::vector<std::unique_ptr<ProcessSeries>>* base) {
+  const absl::StatusOr<std::vector<std::string>> files = FindDumps({flags.base});
+  if (!files.ok()) {
+    Say(files.status().message());
+    return false;
+  }
+  Read({flags.base}, *files, frames, base, true);
+  if (base->empty()) Say(absl::StrCat(flags.base, ": no dump could be read"));
+  return !base->empty();
+}
+
+std::string Page(const std::vector<ProcessReport>& reports, const FrameTable& frames,
+                 const std::vector<std::unique_ptr<ProcessSeries>>& base, const std::vector<std::string>& told) {
+  std::vector<const ProcessSeries*> bases;
+  for (const auto& series : base) bases.push_back(series.get());
+  return HtmlReport(MakeOverview(reports, bases, {}), frames, {.version = LEAKSHIM_VERSION, .warnings = told});
 }
 
 }  // namespace
 
 int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
   if (!flags.sql.empty()) return RunSql(flags, allocator_frames);
+  if (flags.mode == Mode::kHtml && HtmlPage().empty()) {
+    Say("--html: this leakprof was built without it, as there was no npm; --leaks and --svg say the same as text");
+    return kBadUsage;
+  }
   const std::vector<std::string> paths = flags.files.empty() ? std::vector<std::string>{"."} : flags.files;
   const absl::StatusOr<std::vector<std::string>> files = FindDumps(paths);
   if (!files.ok()) {
@@ -72,7 +106,9 @@ int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
   ElfSymbolizer symbolizer(SymbolizerOptions(flags, *files));
   FrameTable frames(&symbolizer, &allocator_frames);
   std::vector<std::unique_ptr<ProcessSeries>> series;
-  const bool all_read = Read(paths, *files, &frames, &series);
+  const bool html = flags.mode == Mode::kHtml;
+  std::vector<std::string> told;
+  bool all_read = Read(paths, *files, &frames, &series, html, &told);
   if (series.empty()) {
     Say("no dump could be read");
     return kUnreadable;
@@ -84,12 +120,20 @@ int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
     const bool left = a.verdict == Verdict::kGrowing, right = b.verdict == Verdict::kGrowing;
     return left != right ? left : a.series->dumps.size() > b.series->dumps.size();
   });
+  if (html) {
+    std::vector<std::unique_ptr<ProcessSeries>> base;
+    if (!flags.base.empty()) {
+      if (!ReadBase(flags, &frames, &base)) return kUnreadable;
+    }
+    return Finish(flags, Page(reports, frames, base, told), &symbolizer, all_read);
+  }
   const LeaksOptions options{.top = static_cast<size_t>(flags.top),
                              .callers = flags.callers,
                              .colour = isatty(STDOUT_FILENO) != 0 && getenv("NO_COLOR") == nullptr,
                              .width = Width()};
   const FleetReport fleet = MakeFleet(reports, frames);
-  return Finish(flags.json ? FleetJson(fleet, reports, frames, options) : FleetText(fleet, reports, frames, options),
+  return Finish(flags,
+                flags.json ? FleetJson(fleet, reports, frames, options) : FleetText(fleet, reports, frames, options),
                 &symbolizer, all_read);
 }
 
@@ -124,7 +168,8 @@ int RunDiff(const Flags& flags, const AllocatorFrames& allocator_frames) {
   }
   const DiffReport report = MakeDiff(series[0], series[1], frames, {.per = flags.per});
   const DiffTextOptions options{.top = static_cast<size_t>(flags.top), .width = Width()};
-  return Finish(flags.json ? DiffJson(report, frames) : DiffText(report, frames, options), &symbolizer, all_read);
+  return Finish(flags, flags.json ? DiffJson(report, frames) : DiffText(report, frames, options), &symbolizer,
+                all_read);
 }
 
 }  // namespace leakshim

@@ -1,4 +1,4 @@
-// The commands on series of dumps: --leaks and --diff. Both print and return an exit status.
+// The commands on series of dumps: --leaks, --html and --diff. They print and return an exit status.
 #pragma once
 
 #include <string>

@@ -24,22 +24,11 @@ std::string BaseName(const std::string& path) {
 }
 
 std::string FrameText(const FunctionInfo& info) {
-  std::string text = info.verbatim ? info.name : PlainName(info.name);
-  if (text == "operator") text = "operator()";
-  if (!info.known && !info.verbatim) text = absl::StrCat("[", info.name, "]");
+  std::string text = FunctionText(info);
   if (!info.file.empty()) {
     absl::StrAppend(&text, " (", BaseName(info.file), info.line > 0 ? absl::StrCat(":", info.line) : "", ")");
   }
   return text;
-}
-
-std::string ProcessName(const ProcessSeries& series) {
-  if (series.executable.empty()) {
-    // jemalloc's: what its file names have in common.
-    return series.pid.empty() ? series.key : absl::StrCat("pid ", series.pid);
-  }
-  return absl::StrCat(BaseName(series.executable), " (pid ", series.pid, ")",
-                      series.label.empty() ? "" : absl::StrCat(" ", series.label));
 }
 
 class Painter {
@@ -210,6 +199,21 @@ std::string TimeText(double unix_seconds) {
 }
 
 }  // namespace
+
+std::string ProcessName(const ProcessSeries& series) {
+  if (series.executable.empty()) {
+    // jemalloc's: what its file names have in common.
+    return series.pid.empty() ? series.key : absl::StrCat("pid ", series.pid);
+  }
+  return absl::StrCat(BaseName(series.executable), " (pid ", series.pid, ")",
+                      series.label.empty() ? "" : absl::StrCat(" ", series.label));
+}
+
+std::string FunctionText(const FunctionInfo& info) {
+  std::string text = info.verbatim ? info.name : PlainName(info.name);
+  if (text == "operator") text = "operator()";
+  return info.known || info.verbatim ? text : absl::StrCat("[", info.name, "]");
+}
 
 std::string StackText(const std::vector<FunctionId>& functions, const FrameTable& frames, const std::string& indent,
                       size_t width) {

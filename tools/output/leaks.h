@@ -22,6 +22,12 @@ std::string LeaksText(const std::vector<ProcessReport>& reports, const FrameTabl
 // {"processes": [...]} as leakprof(1) describes it.
 std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTable& frames, const LeaksOptions& options);
 
+// "java (pid 4711) release=1.42", as reports call a process.
+std::string ProcessName(const ProcessSeries& series);
+
+// A function's name without its place.
+std::string FunctionText(const FunctionInfo& info);
+
 // `functions`, leaf first, as lines of `f < g < h` of at most `width` columns, each behind `indent`.
 std::string StackText(const std::vector<FunctionId>& functions, const FrameTable& frames, const std::string& indent,
                       size_t width);

@@ -31,17 +31,9 @@ std::string Change(double from, double to) {
   return absl::StrCat(number(from), " -> ", number(to));
 }
 
-}  // namespace
-
-MemorySplit SplitMemory(const ProcessSeries& series) {
-  MemorySplit split;
-  const size_t n = series.dumps.size();
-  for (const DumpFacts& dump : series.dumps) {
-    if (std::isnan(dump.rss)) return split;
-  }
-  Curve rss;
-  rss.times = series.Times();
-  std::array<std::vector<double>, kMemoryClasses> parts;
+// What the dumps tell of each class; nothing of threads and of what is unexplained.
+MemoryLevels PartsOf(const ProcessSeries& series) {
+  MemoryLevels parts;
   // What malloc keeps free by its own account, where every dump has it; else what its areas have beyond what is alive.
   const bool all_deep = std::all_of(series.dumps.begin(), series.dumps.end(),
                                     [](const DumpFacts& dump) { return !std::isnan(dump.malloc_free); });
@@ -49,7 +41,6 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
   // Bytes of metaspace that a class takes, where the JVM has told both: its counters are renewed by collections only.
   constexpr double kTypicalClassBytes = 7 << 10;
   for (const DumpFacts& dump : series.dumps) {
-    rss.values.push_back(dump.rss + OrZero(dump.swap));
     const auto part = [&](MemoryClass memory_class) -> std::vector<double>& {
       return parts[static_cast<size_t>(memory_class)];
     };
@@ -74,6 +65,21 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
     part(MemoryClass::kThreads).push_back(0);
     part(MemoryClass::kFiles).push_back(OrZero(dump.rss_file) + OrZero(dump.rss_shmem));
   }
+  return parts;
+}
+
+}  // namespace
+
+MemorySplit SplitMemory(const ProcessSeries& series) {
+  MemorySplit split;
+  const size_t n = series.dumps.size();
+  for (const DumpFacts& dump : series.dumps) {
+    if (std::isnan(dump.rss)) return split;
+  }
+  Curve rss;
+  rss.times = series.Times();
+  for (const DumpFacts& dump : series.dumps) rss.values.push_back(dump.rss + OrZero(dump.swap));
+  const MemoryLevels parts = PartsOf(series);
   split.rss = MeasureGrowth(rss);
   if (!split.rss.known) return split;
   split.known = true;
@@ -119,6 +125,29 @@ MemorySplit SplitMemory(const ProcessSeries& series) {
     split.seconds_to_limit = std::max(0.0, last.cgroup_limit - used) / split.rss.slope.value;
   }
   return split;
+}
+
+MemoryLevels LevelsOf(const ProcessSeries& series) {
+  MemoryLevels levels = PartsOf(series);
+  const auto level = [&](MemoryClass memory_class, size_t dump) -> double& {
+    return levels[static_cast<size_t>(memory_class)][dump];
+  };
+  for (size_t i = 0; i < series.dumps.size(); ++i) {
+    const DumpFacts& dump = series.dumps[i];
+    double rest = dump.rss + OrZero(dump.swap);
+    for (const std::vector<double>& values : levels) rest -= i < values.size() ? values[i] : 0;
+    // As in the rates: of stacks at most their address space, and what was never touched lies in the slack.
+    double& threads = level(MemoryClass::kThreads, i);
+    threads = std::clamp(rest, 0.0, OrZero(dump.map_stacks));
+    rest -= threads;
+    double& slack = level(MemoryClass::kAllocatorSlack, i);
+    if (rest < 0) slack = std::max(0.0, slack + rest);
+    levels[static_cast<size_t>(MemoryClass::kUnexplained)].push_back(std::max(0.0, rest));
+    if (std::isnan(dump.rss)) {
+      for (std::vector<double>& values : levels) values[i] = kUnknown;
+    }
+  }
+  return levels;
 }
 
 const DumpFacts* LatestDeep(const ProcessSeries& series) {

@@ -29,6 +29,11 @@ const DumpFacts* LatestDeep(const ProcessSeries& series);
 
 MemorySplit SplitMemory(const ProcessSeries& series);
 
+// How much memory each class holds, for each dump; not a number where a dump does not tell its RSS. They add up to RSS
+// and swap, or to more: where memory was allocated and never touched.
+using MemoryLevels = std::array<std::vector<double>, kMemoryClasses>;
+MemoryLevels LevelsOf(const ProcessSeries& series);
+
 // What a person should look at where memory of class `memory_class` grows; empty: nothing to add.
 std::string NextStep(const ProcessSeries& series, const MemorySplit& split, MemoryClass memory_class);
 

@@ -36,7 +36,8 @@ DumpFacts FactsOf(const Profile& profile, double file_time) {
   if (std::isnan(facts.time)) facts.time = file_time;
   facts.uptime = Number(profile, "about.uptime");
   facts.sequence = DumpSequence(profile);
-  facts.at_exit = profile.Fact("about.reason") == "final";
+  facts.reason = std::string(profile.Fact("about.reason"));
+  facts.at_exit = facts.reason == "final";
   facts.interval_bytes = static_cast<double>(profile.interval_bytes);
   const struct {
     const char* key;
@@ -128,7 +129,7 @@ void SeriesBuilder::Add(const Profile& profile, double file_time) {
         facts.small_bytes += estimate.inuse_bytes;
       }
     }
-    if (!(point.samples > 0)) continue;
+    if (!(point.samples > 0) && !details_) continue;
     if (stack.ages >= 0) {
       series.has_ages = true;
       const AgeHistogram& ages = profile.ages[static_cast<size_t>(stack.ages)];
@@ -139,7 +140,9 @@ void SeriesBuilder::Add(const Profile& profile, double file_time) {
     facts.live_variance += point.variance;
     frames_.Canonical(profile, stack, &functions);
     auto [entry, added] = growing.stacks.try_emplace(functions, static_cast<uint32_t>(series.stacks.size()));
-    if (added) series.stacks.push_back(StackSeries{.functions = functions, .points = {}});
+    if (added) series.stacks.push_back(StackSeries{.functions = functions, .points = {}, .details = {}});
+    if (details_) AddDetail(profile, stack, dump, &series.stacks[entry->second].details);
+    if (!(point.samples > 0)) continue;
     std::vector<StackPoint>& points = series.stacks[entry->second].points;
     if (points.empty() || points.back().dump != dump) {
       points.push_back(point);
@@ -152,7 +155,26 @@ void SeriesBuilder::Add(const Profile& profile, double file_time) {
     sum.variance += point.variance;
     for (size_t i = 0; i < sum.ages.size(); ++i) sum.ages[i] += point.ages[i];
   }
+  if (details_) {
+    for (const auto& [uid, thread] : profile.threads) series.threads[uid] = std::string(thread.name);
+  }
   series.dumps.push_back(std::move(facts));
+}
+
+void SeriesBuilder::AddDetail(const Profile& profile, const Stack& stack, uint32_t dump,
+                              std::vector<StackDetail>* details) {
+  if (details->empty() || details->back().dump != dump) details->push_back(StackDetail{.dump = dump, .blocks = {}});
+  StackDetail& detail = details->back();
+  for (const CountLine& line : profile.StackLines(stack)) {
+    const Estimate estimate = EstimateFrom(line.counts, profile.interval_bytes, profile.sampling);
+    if (line.thread == kAllThreads) {
+      detail.alloc_bytes += estimate.alloc_bytes;
+      detail.alloc_objects += estimate.alloc_objects;
+    } else if (line.counts.inuse_objects > 0) {
+      detail.blocks.push_back(
+          {.thread = line.thread, .bytes = estimate.inuse_bytes, .objects = estimate.inuse_objects});
+    }
+  }
 }
 
 std::vector<std::unique_ptr<ProcessSeries>> SeriesBuilder::Finish() {
@@ -166,7 +188,11 @@ std::vector<std::unique_ptr<ProcessSeries>> SeriesBuilder::Finish() {
       return std::pair(left.time, left.sequence) < std::pair(right.time, right.sequence);
     });
     const bool without_exit = series.dumps.size() > kFewestPoints;
-    std::erase_if(order, [&](uint32_t dump) { return without_exit && series.dumps[dump].at_exit; });
+    std::erase_if(order, [&](uint32_t dump) {
+      const bool left_out = without_exit && series.dumps[dump].at_exit;
+      if (left_out) series.left_out.push_back(std::move(series.dumps[dump]));
+      return left_out;
+    });
     constexpr uint32_t kLeftOut = ~uint32_t{0};
     std::vector<uint32_t> place(series.dumps.size(), kLeftOut);
     std::vector<DumpFacts> dumps;
@@ -175,12 +201,16 @@ std::vector<std::unique_ptr<ProcessSeries>> SeriesBuilder::Finish() {
       dumps.push_back(std::move(series.dumps[order[i]]));
     }
     series.dumps = std::move(dumps);
+    const auto in_order = [&](auto* points) {
+      for (auto& point : *points) point.dump = place[point.dump];
+      std::erase_if(*points, [](const auto& point) { return point.dump == kLeftOut; });
+      std::sort(points->begin(), points->end(), [](const auto& a, const auto& b) { return a.dump < b.dump; });
+      points->shrink_to_fit();
+    };
     for (StackSeries& stack : series.stacks) {
-      for (StackPoint& point : stack.points) point.dump = place[point.dump];
-      std::erase_if(stack.points, [](const StackPoint& point) { return point.dump == kLeftOut; });
-      std::sort(stack.points.begin(), stack.points.end(),
-                [](const StackPoint& a, const StackPoint& b) { return a.dump < b.dump; });
-      stack.points.shrink_to_fit();
+      in_order(&stack.points);
+      in_order(&stack.details);
+      if (stack.points.empty() && !stack.details.empty()) series.dead_stacks.push_back(std::move(stack));
     }
     std::erase_if(series.stacks, [](const StackSeries& stack) { return stack.points.empty(); });
     finished.push_back(std::move(growing.series));

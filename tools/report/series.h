@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,7 @@ struct DumpFacts {
   double time = kUnknown;  // Unix seconds
   double uptime = kUnknown;
   uint64_t sequence = 0;
+  std::string reason;    // why it was made: time, pressure, ...; empty: not told
   bool at_exit = false;  // what the program gave back before it ended is not in it
   double interval_bytes = 0;
   double rss = kUnknown, rss_anon = kUnknown, rss_file = kUnknown, rss_shmem = kUnknown, swap = kUnknown;
@@ -69,9 +71,24 @@ struct StackPoint {
   std::array<uint32_t, 8> ages = {};
 };
 
+// Some live blocks of one stack in one dump: of one thread, and of one size as far as the dump tells.
+struct LiveBlocks {
+  uint64_t thread = 0;  // as the dump numbers them
+  double bytes = 0;
+  double objects = 0;
+};
+
+// What only a closer look takes, of one stack in one dump.
+struct StackDetail {
+  uint32_t dump = 0;
+  double alloc_bytes = 0, alloc_objects = 0;  // since start
+  std::vector<LiveBlocks> blocks;
+};
+
 struct StackSeries {
   std::vector<FunctionId> functions;  // leaf first
   std::vector<StackPoint> points;     // by dump; none: nothing alive then
+  std::vector<StackDetail> details;   // by dump; SeriesBuilder::KeepDetails()
 };
 
 struct ProcessSeries {
@@ -79,7 +96,10 @@ struct ProcessSeries {
   std::string pid, start_time, executable, command, label, host;
   std::vector<std::string> thread_names;  // of the last dump
   std::vector<DumpFacts> dumps;
+  std::vector<DumpFacts> left_out;  // dumps that are not in the series: the one at exit
   std::vector<StackSeries> stacks;
+  std::vector<StackSeries> dead_stacks;     // with details: those of which no dump holds anything alive
+  std::map<uint64_t, std::string> threads;  // with details: names by the dumps' numbers
   bool has_ages = false;
 
   std::vector<double> Times() const;
@@ -94,6 +114,9 @@ struct ProcessSeries {
 class SeriesBuilder {
  public:
   explicit SeriesBuilder(FrameTable* frames) : frames_(*frames) {}
+
+  // From now on dumps are read with what StackDetail holds.
+  void KeepDetails() { details_ = true; }
 
   // `file_time`: Unix seconds, for a dump that does not say when it was made.
   void Add(const Profile& profile, double file_time);
@@ -112,7 +135,10 @@ class SeriesBuilder {
     absl::node_hash_map<std::vector<FunctionId>, uint32_t, StackHash> stacks;
   };
 
+  static void AddDetail(const Profile& profile, const Stack& stack, uint32_t dump, std::vector<StackDetail>* details);
+
   FrameTable& frames_;
+  bool details_ = false;
   absl::flat_hash_map<std::string, Growing> processes_;
 };
 
