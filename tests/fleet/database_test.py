@@ -188,10 +188,10 @@ def main(kind):
     print(f"{made['dumps']} dumps, {made['bytes'] / 1e6:.0f} MB: {first + second:.1f} s, {rate:.0f} MB/s; {after}")
     assert not seeds.SOAK or rate >= 20, rate
     # Again changes nothing.
-    content = database.ask("SELECT sum(bytes), count(*), max(dump_id), max(stack_id) FROM stack_values")
+    content = database.ask("SELECT count(*), sum(dump_id), sum(stack_id), min(bytes), max(bytes) FROM stack_values")
     run, _ = load(database.target, *reversed(directories))
     assert f": 0 dumps of 0 processes added, {made['dumps']} were there" in run.stdout, run.stdout
-    assert tables(database) == after and database.ask("SELECT sum(bytes), count(*), max(dump_id), max(stack_id) FROM stack_values") == content
+    assert tables(database) == after and database.ask("SELECT count(*), sum(dump_id), sum(stack_id), min(bytes), max(bytes) FROM stack_values") == content
     same_as_leaks(database, directories)
 
     # What names hold is data: quotes, tabs, backslashes, bytes that are no UTF-8.
