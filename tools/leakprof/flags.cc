@@ -56,6 +56,7 @@ constexpr FlagSpec kFlags[] = {
     {"diff", kOurs, Group::kMode, Mode::kDiff, nullptr, "what changed from OLD to NEW: dumps or directories"},
     {"html", kOurs, Group::kMode, ModeWithFile{Mode::kHtml}, nullptr,
      "what --leaks says and a flame graph, as one page", false, true},
+    {"metrics", kOurs, Group::kMode, ModeWithFile{Mode::kMetrics}, nullptr, "for Prometheus", false, true},
     {"text", kJeprof, Group::kMode, Mode::kText, nullptr, "table of functions, the largest first (default)"},
     {"csv", kOurs, Group::kMode, Mode::kCsv, nullptr, "the table for programs; see also --json"},
     {"collapsed", kJeprof, Group::kMode, Mode::kCollapsed, nullptr, "one line a stack, for flame graphs"},
@@ -115,6 +116,11 @@ constexpr FlagSpec kFlags[] = {
     {"callers", kOurs, Group::kSeries, &Flags::callers, nullptr, ""},
     {"pool", kOurs, Group::kSeries, &Flags::pools, "NAME,NAME",
      "unfold each suspect into its callers; such functions grow pools"},
+    {"fail-if", kOurs, Group::kSeries, &Flags::fail_if, "C,C", "exit 3 past growth>10M/h, live>1G, total:live>9G, new"},
+    {"suppressions", kOurs, Group::kSeries, &Flags::suppressions, "FILE,FILE", ""},
+    {"builtin-suppressions", kOurs, Group::kSeries, &Flags::builtin_suppressions, nullptr, ""},
+    {"gen-suppressions", kOurs, Group::kSeries, &Flags::gen_suppressions, nullptr,
+     "leave out stacks by LeakSanitizer's or valgrind's rules; make such rules", false},
     {"per", kOurs, Group::kSeries, &Flags::per, "hour|GB", "--diff: rates per hour of uptime, per GB allocated"},
     {"sql", kOurs, Group::kSeries, &Flags::sql, "FILE|postgresql://HOST/DB",
      "dumps and directories into a database, once each"},
@@ -237,6 +243,15 @@ absl::Status Check(const FlagSpec* mode, const Flags& flags) {
     return absl::InvalidArgumentError(
         absl::StrCat("--sql and --", mode != nullptr ? mode->name : "json", " exclude each other"));
   }
+  const bool of_series = flags.mode == Mode::kLeaks || flags.mode == Mode::kDiff || flags.mode == Mode::kMetrics ||
+                         flags.mode == Mode::kHtml;
+  if ((!flags.fail_if.empty() || !flags.suppressions.empty() || flags.gen_suppressions) && !of_series) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--fail-if and --suppressions are for --leaks, --diff, --html and --metrics, not for --", mode->name));
+  }
+  if (flags.gen_suppressions && flags.mode != Mode::kLeaks) {
+    return absl::InvalidArgumentError("--gen-suppressions is for --leaks");
+  }
   if (flags.jeprof_compat && !flags.plumbing.empty()) {
     return absl::InvalidArgumentError("--jeprof-compat and --plumbing exclude each other");
   }
@@ -313,7 +328,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
                               flags.show.empty() && flags.hide.empty() && flags.show_from.empty() &&
                               flags.tagfocus.empty() && flags.thread.empty();
   if (mode == nullptr &&
-      (flags.json || flags.callers || !flags.sql.empty() || !flags.pools.empty() || nothing_to_sum)) {
+      (flags.json || flags.callers || !flags.sql.empty() || !flags.pools.empty() || flags.gen_suppressions ||
+       !flags.fail_if.empty() || !flags.suppressions.empty() || nothing_to_sum)) {
     flags.mode = Mode::kLeaks;
   }
   if (absl::Status status = Check(mode, flags); !status.ok()) return status;

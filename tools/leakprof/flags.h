@@ -27,6 +27,7 @@ enum class Mode {
   kDisasm,
   kLeaks,
   kHtml,
+  kMetrics,
   kDiff,
   kDot,
   kSvg,
@@ -54,6 +55,9 @@ struct Flags {
   std::string sql;  // the database that the dumps go into: a file or postgresql://...; empty: none
   std::string per;  // --diff: "", "hour" or "GB"
   std::vector<std::string> pools;
+  std::vector<std::string> fail_if;       // limits as report/limits.h has them
+  std::vector<std::string> suppressions;  // files
+  bool builtin_suppressions = true, gen_suppressions = false;
   std::string value = "inuse_space";      // inuse_space, inuse_objects, alloc_space, alloc_objects
   std::string granularity = "functions";  // functions, lines, files, addresses
   std::string base, focus, ignore, retain, exclude;

@@ -457,7 +457,8 @@ int Run(const std::vector<std::string>& arguments) {
     flags.mode = Mode::kInteractive;
   }
   if (flags.mode == Mode::kSymbols) return RunSymbols(flags);
-  if (flags.mode == Mode::kLeaks || flags.mode == Mode::kHtml || flags.mode == Mode::kDiff) {
+  if (flags.mode == Mode::kLeaks || flags.mode == Mode::kHtml || flags.mode == Mode::kMetrics ||
+      flags.mode == Mode::kDiff) {
     const absl::StatusOr<AllocatorFrames> allocator_frames = AllocatorFramesOf(flags);
     if (!allocator_frames.ok()) {
       Say(allocator_frames.status().message());

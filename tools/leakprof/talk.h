@@ -8,7 +8,7 @@
 
 namespace leakshim {
 
-enum ExitStatus { kDone = 0, kBadUsage = 1, kUnreadable = 2 };
+enum ExitStatus { kDone = 0, kBadUsage = 1, kUnreadable = 2, kLimitPassed = 3 };
 
 inline void Say(absl::string_view text) {
   const std::string line = absl::StrCat("leakprof: ", text, "\n");
