@@ -23,6 +23,7 @@ test_packages=(
   libjemalloc-dev  # jeprof
   graphviz         # draws graphs of calls
   postgresql       # a server for --sql
+  prometheus prometheus-node-exporter  # read --metrics
   libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
   redis-server     # a server to talk to
 )

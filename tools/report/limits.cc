@@ -78,7 +78,9 @@ absl::StatusOr<Limit> ParseLimit(absl::string_view written) {
 }
 
 std::string Leaf(const std::vector<FunctionId>& functions, const FrameTable& frames) {
-  return functions.empty() ? "?" : frames.Info(functions.front()).name;
+  if (functions.empty()) return "?";
+  const FunctionInfo& info = frames.Info(functions.front());
+  return info.verbatim ? info.name : PlainName(info.name);
 }
 
 std::string Name(const ProcessSeries& series) {
