@@ -38,7 +38,7 @@ function plot(place, options, data, after) {
   return place;
 }
 
-const font = (colour) => ({ font: "12px system-ui, sans-serif", stroke: colour("--muted"), ticks: { stroke: colour("--line"), width: 1 } });
+const font = (colour) => ({ font: "12px system-ui, sans-serif", stroke: colour("--muted"), ticks: { show: false } });
 
 function timeAxis(colour) {
   return {
@@ -85,8 +85,9 @@ function dumpMarks(marks, colour) {
           ctx.strokeStyle = ctx.fillStyle = usual ? colour("--muted") : colour("--mark");
           ctx.beginPath();
           ctx.setLineDash(usual ? [] : [3 * ratio, 3 * ratio]);
-          ctx.moveTo(left, usual ? bbox.top + bbox.height - 5 * ratio : bbox.top);
-          ctx.lineTo(left, bbox.top + bbox.height);
+          const bottom = bbox.top + bbox.height;
+          ctx.moveTo(left, usual ? bottom + 1 : bbox.top);
+          ctx.lineTo(left, usual ? bottom + 5 * ratio : bottom);
           ctx.stroke();
           if (!usual && left - free > 60 * ratio) {
             ctx.fillText(reason, left - 3 * ratio, bbox.top + 11 * ratio);
@@ -128,14 +129,13 @@ export function memoryCurve(place, process, choose) {
     legend: { markers: { width: 0, fill: (_, i) => (i === 0 || i > shown.length ? colour("--text") : colour(`--class-${shown[i - 1]}`)) } },
     series: [
       x,
-      ...shown.map((i, at) => ({
+      ...shown.map((i) => ({
         label: CLASSES[i],
         stroke: colour(`--class-${i}`),
         fill: colour(`--class-${i}`),
         width: 0,
         points: { show: false },
         value: (_, __, ___, dump) => (dump === null ? "–" : bytes(process.dumps.levels[i][dump])),
-        ...(at === 0 ? {} : {}),
       })),
       { label: "RSS", stroke: colour("--text"), width: 1.5, points: { show: false }, value: (_, value) => bytes(value) },
     ],

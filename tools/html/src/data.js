@@ -1,11 +1,11 @@
-// The data that leakprof put into the page (tools/output/html.cc), as the rest of the page wants it.
+// The data that leakprof put into the page, as the rest of the page wants it: tools/output/html.cc.
 
 // Of CodeKind in tools/report/overview.h.
 export const CODE = ["java", "java-library", "native", "native-library", "vm", "kernel", "unknown"];
 // Of MemoryClass in tools/report/memory_split.h.
 export const CLASSES = ["malloc live", "allocator slack", "Java heap", "metaspace", "threads", "files", "unexplained"];
 // Upper bounds of the age buckets, in words.
-export const AGES = ["10 s", "1 min", "5 min", "15 min", "1 h", "4 h", "1 d", "older"];
+export const AGES = ["<10s", "1m", "5m", "15m", "1h", "4h", "1d", "older"];
 
 export const METRICS = [
   { id: "bytes", name: "live bytes", unit: "bytes" },

@@ -17,6 +17,9 @@ const KINDS = [
   ["unknown", "unknown"],
 ];
 
+// With more, frames that nobody could hit are left out.
+const MANY_FRAMES = 3000;
+
 // Between two colours "#rrggbb".
 function mix(from, to, share) {
   const part = (hex, at) => parseInt(hex.slice(at, at + 2), 16);
@@ -58,6 +61,7 @@ export class Flame {
     if (!this.made) return;
     const { root } = this.made;
     this.box.replaceChildren();
+    this.box.classList.toggle("upright", !this.inverted);
     this.focused = null;
     if (!(root.value > 0)) {
       this.chart = null;
@@ -70,7 +74,7 @@ export class Flame {
     this.chart = flamegraph()
       .width(this.box.clientWidth)
       .cellHeight(20)
-      .minFrameSize(0.7)
+      .minFrameSize(this.made.size > MANY_FRAMES ? 2 : 0.7)
       .transitionDuration(0)
       .inverted(this.inverted)
       .resetHeightOnZoom(true)
@@ -88,7 +92,8 @@ export class Flame {
       const frame = this.find(this.way);
       if (frame) this.chart.zoomTo(frame);
     }
-    this.search(this.term);
+    if (this.term) this.search(this.term);
+    else this.tell();
   }
 
   colour(frame) {

@@ -38,8 +38,8 @@ export function count(value) {
 
 export function percent(share) {
   if (share === null || !Number.isFinite(share)) return NONE;
-  if (Math.abs(share) < 0.0005) return "0 %";
-  return `${(100 * share).toFixed(Math.abs(share) < 0.0995 ? 1 : 0)} %`;
+  const digits = Math.abs(share) < 0.0995 && Math.abs(share) >= 0.0005 ? 1 : 0;
+  return `${(100 * share).toFixed(digits).replace(/^-0$/, "0").replace("-", "−")} %`;
 }
 
 // "3h10", "25 min", "40 s", "2.5 d".

@@ -201,7 +201,11 @@ function bind() {
   byId("theme").addEventListener("click", toggleTheme);
   byId("keys").addEventListener("click", KEYS["?"]);
   byId("reset").addEventListener("click", () => flame.reset());
-  byId("search").addEventListener("input", (event) => flame.search(event.target.value));
+  let typing = 0;
+  byId("search").addEventListener("input", (event) => {
+    clearTimeout(typing);
+    typing = setTimeout(() => flame.search(event.target.value), 120);
+  });
   byId("dump").addEventListener("input", (event) => {
     snapshot = process.snapshots[Number(event.target.value)];
     drawFlame();
@@ -220,6 +224,7 @@ function bind() {
     if (event.key === "Escape") {
       if (event.target === byId("search")) {
         byId("search").value = "";
+        clearTimeout(typing);
         flame.search("");
         byId("flame").focus();
       } else {

@@ -36,7 +36,7 @@ export class Suspects {
     this.descending = false;
     this.all = false;
     this.head = element(
-      "tr",
+      "tr.heads",
       null,
       COLUMNS.map(([key, name, title]) =>
         element(`th.col-${key}`, { scope: "col", "data-key": key, title }, element("button", { type: "button", onclick: () => this.sort(key) }, name)),
@@ -132,7 +132,7 @@ export class Suspects {
     const ages = element("div.plot");
     const sizes = element("div.plot");
     const total = suspect.threads.reduce((sum, thread) => sum + thread.bytes, 0);
-    const many = process => process.dumps.time.length > 1;
+    const several = this.process.dumps.time.length > 1;
     const details = element(
       "tr.details",
       null,
@@ -142,7 +142,7 @@ export class Suspects {
         element(
           "div.boxes",
           null,
-          many(this.process) ? box("Live bytes over time, ± two standard errors", curve) : null,
+          several ? box("Live bytes over time, ± two standard errors", curve) : null,
           box(
             "Stack, the allocation first",
             element("ol.stack", null, suspect.path.map((frame) => element("li", null, frameLine(frame, false)))),
@@ -158,7 +158,7 @@ export class Suspects {
                     element(
                       "li",
                       null,
-                      element("div", null, element("b", null, bytes(caller.live)), many(this.process) ? element("small", null, ` ${perHour(caller.growth)}/h`) : null),
+                      element("div", null, element("b", null, bytes(caller.live)), several ? element("small", null, ` ${perHour(caller.growth)}/h`) : null),
                       element("div.path", null, caller.path.slice(0, 6).map((frame, i) => [i ? " < " : "", frame.name]).flat(), caller.path.length > 6 ? ` < ${caller.path.length - 6} more` : ""),
                     ),
                   ),
@@ -185,7 +185,7 @@ export class Suspects {
     );
     row.after(details);
     if (curve.isConnected) suspectCurve(curve, this.process, suspect);
-    if (ages.isConnected) bars(ages, AGES.map((age, i) => (i < 7 ? `< ${age}` : age)), suspect.ages, count);
+    if (ages.isConnected) bars(ages, AGES, suspect.ages, count);
     if (sizes.isConnected) bars(sizes, suspect.sizes.map(([most]) => `≤ ${bytes(most)}`), suspect.sizes.map(([, size]) => size), bytes);
   }
 

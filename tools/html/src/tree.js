@@ -33,7 +33,8 @@ function growthTotals(nodes, snapshot, base) {
 }
 
 // The tree of `snapshot` by `metric`: {name, value, children, code, before, function}, the largest child first.
-// `before`: what `base` has there; without a base undefined. `shrunk`: of growth, what is not in the tree.
+// `before`: what `base` has there; without a base undefined. `size`: how many there are.
+// `shrunk`: of growth, what is not in the tree.
 export function makeTree({ nodes, functions }, snapshot, metric, base) {
   const grown = metric === "growth" ? growthTotals(nodes, snapshot, base) : null;
   const sum = grown ? grown.sum : totals(nodes, snapshot, metric);
@@ -65,7 +66,9 @@ export function makeTree({ nodes, functions }, snapshot, metric, base) {
     return item;
   };
   made.forEach(order);
-  return { root: order(root), shrunk: grown ? grown.shrunk : 0 };
+  let size = 0;
+  made.forEach(() => ++size);
+  return { root: order(root), size, shrunk: grown ? grown.shrunk : 0 };
 }
 
 // Whether `name` is what `term` looks for: a regular expression, or the text itself where it is none. Case matters only
