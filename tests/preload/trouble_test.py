@@ -122,13 +122,14 @@ def time_dumps_come_at_their_times():
     uptimes = [float(harness.Dump(path).about["uptime"]) for path in run.dumps if ".t" in os.path.basename(path)]
     assert len(uptimes) == 3, uptimes
     for due, uptime in enumerate(uptimes, 1):
-        assert due <= uptime < due + 0.3, uptimes
+        # The start that uptimes count from is known to a clock tick.
+        assert due - 0.01 <= uptime < due + 0.3, uptimes
 
 
 def the_first_automatic_dump_comes_after_half_a_minute():
     run = harness.run([harness.program("host"), "busy", "39"], timeout=90)
     uptimes = [float(harness.Dump(path).about["uptime"]) for path in run.dumps if ".t" in os.path.basename(path)]
-    assert len(uptimes) == 2 and 30 <= uptimes[0] < 30.5 and 37.5 <= uptimes[1] < 38, uptimes
+    assert len(uptimes) == 2 and 29.99 <= uptimes[0] < 30.5 and 37.49 <= uptimes[1] < 38, uptimes
 
 
 def a_bad_profile_is_one_line_and_status_two():

@@ -18,7 +18,8 @@ struct HtmlOptions {
 absl::string_view HtmlPage();
 inline constexpr absl::string_view kHtmlDataMark = "@leakprof-data@";
 
-// The data: one JSON object, which tools/html/src/data.js takes apart. Safe inside a script element whatever names are in it.
+// The data: one JSON object, which tools/html/src/data.js takes apart. Safe inside a script element whatever names are
+// in it.
 std::string HtmlData(const Overview& overview, const FrameTable& frames, const HtmlOptions& options);
 
 // Page and data.
