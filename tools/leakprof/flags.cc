@@ -124,7 +124,9 @@ constexpr FlagSpec kFlags[] = {
     {"per", kOurs, Group::kSeries, &Flags::per, "hour|GB", "--diff: rates per hour of uptime, per GB allocated"},
     {"sql", kOurs, Group::kSeries, &Flags::sql, "FILE|postgresql://HOST/DB",
      "dumps and directories into a database, once each"},
-    {"json", kOurs, Group::kSeries, &Flags::json, nullptr, "for programs; --text --json: the table"},
+    {"json", kOurs, Group::kSeries, &Flags::json, nullptr, ""},
+    {"ndjson", kOurs, Group::kSeries, &Flags::ndjson, nullptr,
+     "for programs (--text --json: the table); a line for each dump"},
 
     {"cum", kJeprof, Group::kOther, &Flags::cum, nullptr, ""},
     {"top", kOurs, Group::kOther, &Flags::top, "N", "sort by the cumulative column; only the first N rows"},
@@ -249,6 +251,10 @@ absl::Status Check(const FlagSpec* mode, const Flags& flags) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--fail-if and --suppressions are for --leaks, --diff, --html and --metrics, not for --", mode->name));
   }
+  if (flags.ndjson && flags.mode != Mode::kLeaks) return absl::InvalidArgumentError("--ndjson is for --leaks");
+  if (flags.ndjson + flags.json + flags.csv > 1) {
+    return absl::InvalidArgumentError("--json, --ndjson and --csv exclude each other");
+  }
   if (flags.gen_suppressions && flags.mode != Mode::kLeaks) {
     return absl::InvalidArgumentError("--gen-suppressions is for --leaks");
   }
@@ -313,6 +319,11 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
     const FlagSpec& flag = kFlags[i];
     if (!on[i] || static_cast<size_t>(flag.group) >= kExclusiveGroups) continue;
     const FlagSpec*& other = chosen[static_cast<size_t>(flag.group)];
+    // --leaks --csv: the suspects as a table.
+    if (other != nullptr && std::string(flag.name) == "csv" && std::string(other->name) == "leaks") {
+      flags.csv = true;
+      continue;
+    }
     if (other != nullptr) {
       return absl::InvalidArgumentError(absl::StrCat("--", other->name, " and --", flag.name, " exclude each other"));
     }
@@ -328,8 +339,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
                               flags.show.empty() && flags.hide.empty() && flags.show_from.empty() &&
                               flags.tagfocus.empty() && flags.thread.empty();
   if (mode == nullptr &&
-      (flags.json || flags.callers || !flags.sql.empty() || !flags.pools.empty() || flags.gen_suppressions ||
-       !flags.fail_if.empty() || !flags.suppressions.empty() || nothing_to_sum)) {
+      (flags.json || flags.ndjson || flags.callers || !flags.sql.empty() || !flags.pools.empty() ||
+       flags.gen_suppressions || !flags.fail_if.empty() || !flags.suppressions.empty() || nothing_to_sum)) {
     flags.mode = Mode::kLeaks;
   }
   if (absl::Status status = Check(mode, flags); !status.ok()) return status;

@@ -51,9 +51,10 @@ struct Flags {
   Mode mode = Mode::kText;
   bool mode_given = false;  // by an option; else `mode` is the default
   bool cum = false, show_bytes = false, drop_negative = false, jeprof_compat = false;
-  bool json = false, callers = false, errors = false;
-  std::string sql;  // the database that the dumps go into: a file or postgresql://...; empty: none
-  std::string per;  // --diff: "", "hour" or "GB"
+  bool json = false, ndjson = false, callers = false, errors = false;
+  bool csv = false;  // of --leaks; --csv alone is a mode
+  std::string sql;   // the database that the dumps go into: a file or postgresql://...; empty: none
+  std::string per;   // --diff: "", "hour" or "GB"
   std::vector<std::string> pools;
   std::vector<std::string> fail_if;       // limits as report/limits.h has them
   std::vector<std::string> suppressions;  // files

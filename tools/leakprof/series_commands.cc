@@ -208,6 +208,10 @@ int RunLeaks(const Flags& flags, const AllocatorFrames& allocator_frames) {
     return Judge(CheckLimits(*limits, reports, frames),
                  Finish(flags, Rules(reports, frames, static_cast<size_t>(flags.top)), &symbolizer, all_read));
   }
+  if (flags.csv || flags.ndjson) {
+    return Judge(CheckLimits(*limits, reports, frames),
+                 Finish(flags, flags.csv ? LeaksCsv(reports, frames) : DumpsNdjson(reports), &symbolizer, all_read));
+  }
   const LeaksOptions options{.top = static_cast<size_t>(flags.top),
                              .callers = flags.callers,
                              .colour = isatty(STDOUT_FILENO) != 0 && getenv("NO_COLOR") == nullptr,

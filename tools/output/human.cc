@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 
 namespace leakshim {
 namespace {
@@ -88,6 +89,12 @@ std::string JsonText(const std::string& text) {
     }
   }
   return out + "\"";
+}
+
+std::string CsvField(const std::string& text) {
+  std::string valid = Utf8Text(text);
+  if (valid.find_first_of(",\"\r\n") == std::string::npos) return valid;
+  return absl::StrCat("\"", absl::StrReplaceAll(valid, {{"\"", "\"\""}}), "\"");
 }
 
 std::string JsonNumber(double value) {

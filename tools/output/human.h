@@ -15,6 +15,8 @@ std::string CountText(double count);
 std::string Utf8Text(const std::string& text);
 // "4711", "JSON text": with quotes and escapes, always valid JSON and UTF-8.
 std::string JsonText(const std::string& text);
+// A field of CSV (RFC 4180), valid UTF-8, in quotes where it needs them.
+std::string CsvField(const std::string& text);
 // A JSON number; null for NaN and infinities.
 std::string JsonNumber(double value);
 

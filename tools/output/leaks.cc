@@ -341,4 +341,54 @@ std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTabl
   return absl::StrCat("{\"processes\":[", absl::StrJoin(processes, ",\n"), "]}\n");
 }
 
+std::string LeaksCsv(const std::vector<ProcessReport>& reports, const FrameTable& frames) {
+  std::string text =
+      "process,pid,host,label,rank,verdict,growth_bytes_per_hour,growth_low,growth_high,live_bytes,live_sigma,objects,"
+      "share_of_growth,function,stack\n";
+  // Digits beyond these are rounding's, and a zero has no sign.
+  const auto number = [](double value, int digits = 0) {
+    if (!std::isfinite(value)) return std::string();
+    const double unit = std::pow(10, digits), rounded = std::round(value * unit) / unit;
+    return absl::StrFormat("%.*f", digits, rounded == 0 ? 0.0 : rounded);
+  };
+  for (const ProcessReport& report : reports) {
+    const ProcessSeries& series = *report.series;
+    size_t rank = 0;
+    for (const Suspect& suspect : report.suspects) {
+      std::vector<std::string> names;
+      for (FunctionId id : suspect.path) names.push_back(FunctionText(frames.Info(id)));
+      const Growth& growth = suspect.growth;
+      const auto rate = [&](double per_second) { return growth.known ? number(per_second * 3600) : std::string(); };
+      absl::StrAppend(&text, CsvField(BaseName(series.executable)), ",", CsvField(series.pid), ",",
+                      CsvField(series.host), ",", CsvField(series.label), ",", ++rank, ",");
+      absl::StrAppend(&text, VerdictName(suspect.verdict), ",", rate(growth.slope.value), ",", rate(growth.low), ",",
+                      rate(growth.high), ",", number(suspect.live_bytes), ",", number(suspect.live_sigma), ",",
+                      number(suspect.objects), ",", number(suspect.share_of_growth, 4), ",");
+      absl::StrAppend(&text, CsvField(names.empty() ? "" : names.front()), ",", CsvField(absl::StrJoin(names, " < ")),
+                      "\n");
+    }
+  }
+  return text;
+}
+
+std::string DumpsNdjson(const std::vector<ProcessReport>& reports) {
+  std::string text;
+  for (const ProcessReport& report : reports) {
+    const ProcessSeries& series = *report.series;
+    for (const DumpFacts& dump : series.dumps) {
+      absl::StrAppend(&text, "{\"time\":", JsonNumber(dump.time), ",\"file\":", JsonText(dump.file),
+                      ",\"reason\":", JsonText(dump.reason), ",\"executable\":", JsonText(series.executable),
+                      ",\"pid\":", JsonText(series.pid), ",\"start_time\":", JsonText(series.start_time),
+                      ",\"host\":", JsonText(series.host), ",\"label\":", JsonText(series.label));
+      absl::StrAppend(&text, ",\"uptime\":", JsonNumber(dump.uptime), ",\"live_bytes\":", JsonNumber(dump.live_bytes),
+                      ",\"live_sigma\":", JsonNumber(std::sqrt(dump.live_variance)),
+                      ",\"live_objects\":", JsonNumber(dump.live_objects),
+                      ",\"allocated_bytes\":", JsonNumber(dump.allocated), ",\"rss\":", JsonNumber(dump.rss),
+                      ",\"rss_anon\":", JsonNumber(dump.rss_anon), ",\"rss_file\":", JsonNumber(dump.rss_file),
+                      ",\"swap\":", JsonNumber(dump.swap), "}\n");
+    }
+  }
+  return text;
+}
+
 }  // namespace leakshim

@@ -22,6 +22,12 @@ std::string LeaksText(const std::vector<ProcessReport>& reports, const FrameTabl
 // {"processes": [...]} as leakprof(1) describes it.
 std::string LeaksJson(const std::vector<ProcessReport>& reports, const FrameTable& frames, const LeaksOptions& options);
 
+// A row for each suspect, the worst of a process first.
+std::string LeaksCsv(const std::vector<ProcessReport>& reports, const FrameTable& frames);
+
+// A line for each dump, one JSON object: what it says of its process, by processes and time.
+std::string DumpsNdjson(const std::vector<ProcessReport>& reports);
+
 // "java (pid 4711) release=1.42", as reports call a process.
 std::string ProcessName(const ProcessSeries& series);
 

@@ -28,12 +28,6 @@ std::string Percent(double part, const CallGraph& graph) {
   return absl::StrFormat("%.4f", graph.flat_sum == 0 ? 0.0 : part * 100 / graph.flat_sum);
 }
 
-std::string Field(const std::string& text) {
-  std::string valid = Utf8Text(text);
-  if (valid.find_first_of(",\"\r\n") == std::string::npos) return valid;
-  return absl::StrCat("\"", absl::StrReplaceAll(valid, {{"\"", "\"\""}}), "\"");
-}
-
 }  // namespace
 
 std::string CsvReport(const CallGraph& graph, const TextOptions& options) {
@@ -45,7 +39,7 @@ std::string CsvReport(const CallGraph& graph, const TextOptions& options) {
   for (const CallGraphRow& row : Rows(graph, options)) {
     if (options.thread.has_value()) absl::StrAppend(&text, *options.thread, ",");
     absl::StrAppend(&text, Whole(row.flat), ",", Percent(row.flat, graph), ",", Whole(row.cum), ",",
-                    Percent(row.cum, graph), ",", Field(row.name), ",", Field(row.file), ",");
+                    Percent(row.cum, graph), ",", CsvField(row.name), ",", CsvField(row.file), ",");
     if (row.line > 0) absl::StrAppend(&text, row.line);
     if (options.errors) {
       absl::StrAppend(&text, ",", Whole(std::sqrt(row.flat_variance)), ",", Whole(std::sqrt(row.cum_variance)));

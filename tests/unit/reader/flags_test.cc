@@ -36,6 +36,21 @@ TEST(FlagsTest, PlumbingIsOursAndNotJeprofs) {
   EXPECT_THAT(Bad({"--plumbing=none", "--jeprof-compat", "x"}), HasSubstr("exclude each other"));
 }
 
+TEST(FlagsTest, WhatIsAskedOfASeriesMeansLeaks) {
+  for (const char* option : {"--fail-if=new", "--suppressions=x", "--gen-suppressions", "--ndjson"}) {
+    EXPECT_EQ(Good({option, "x"}).mode, Mode::kLeaks) << option;
+  }
+  EXPECT_EQ(Good({"--diff", "--fail-if=new,live>1G", "x", "y"}).mode, Mode::kDiff);
+  EXPECT_THAT(Good({"--fail-if=new,live>1G", "--fail-if=growth>1M/h"}).fail_if,
+              ElementsAre("new", "live>1G", "growth>1M/h"));
+  EXPECT_TRUE(Good({"--leaks", "--csv"}).csv);
+  EXPECT_EQ(Good({"--csv", "x"}).mode, Mode::kCsv);
+  EXPECT_FALSE(Good({"--no-builtin-suppressions"}).builtin_suppressions);
+  EXPECT_THAT(Bad({"--fail-if=new", "--text", "x"}), HasSubstr("not for --text"));
+  EXPECT_THAT(Bad({"--ndjson", "--json"}), HasSubstr("exclude each other"));
+  EXPECT_THAT(Bad({"--ndjson", "--diff", "x", "y"}), HasSubstr("--leaks"));
+}
+
 TEST(FlagsTest, OneDashOrTwoAndValuesWithOrWithoutEquals) {
   const Flags flags = Good({"-show_bytes", "--base=old", "-focus", "a b", "--top", "5", "x", "y"});
   EXPECT_TRUE(flags.show_bytes);
