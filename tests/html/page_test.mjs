@@ -242,6 +242,35 @@ for (const [name, test] of Object.entries(tests)) {
     console.log(`FAIL ${name}: ${error.stack}`);
   }
 }
+// The demo as it runs, where there is one: LEAKSHIM_LIBRARY and LEAKSHIM_DEMO_JAR.
+const { LEAKSHIM_LIBRARY: library, LEAKSHIM_DEMO_JAR: jar } = process.env;
+if (library && jar) {
+  const demo = join(folder, "demo");
+  mkdirSync(demo);
+  const ran = spawnSync("java", ["-jar", jar, "11"], {
+    cwd: demo,
+    env: { ...process.env, LD_PRELOAD: library, LEAKSHIM_CONF: "prof_time_interval:1s,prof_accum:true,lg_prof_sample:16" },
+    timeout: 90_000,
+  });
+  const drawn = spawnSync(leakprof, [`--html=${file}`, demo], { encoding: "utf8", timeout: 60_000 });
+  try {
+    assert.equal(ran.status, 0);
+    assert.equal(drawn.status, 0, drawn.stderr.slice(0, 1000));
+    const page = await open({ width: 1280, height: 900 }, "dark");
+    await picture(page, "demo.png");
+    assert.match(await page.textContent("#verdict"), /growing/);
+    const rows = await page.locator("#suspects tbody").textContent();
+    for (const leak of ["demo.NativeIndex", "demo.ForgottenStreams", "demo.SessionBuffers"]) {
+      assert(rows.includes(leak) || (await page.locator("#flame").textContent()).includes(leak), `${leak} is not on the page`);
+    }
+    await page.fill("#search", "Deflater");
+    await page.waitForFunction(() => /frames? with/.test(document.getElementById("flame-status").textContent));
+    console.log("ok   the_demo_is_on_its_page");
+  } catch (error) {
+    ++failed;
+    console.log(`FAIL the_demo_is_on_its_page: ${error.stack}`);
+  }
+}
 const phone = await open({ width: 390, height: 800 }, "dark");
 await picture(phone, "phone.png");
 const overflow = await phone.evaluate(() => document.documentElement.scrollWidth);
