@@ -38,7 +38,10 @@ class Database {
   virtual absl::Status Begin() = 0;
   // `row` has a value for each column of `table`. May be kept back until Commit().
   virtual absl::Status Insert(Table table, absl::Span<const Value> row) = 0;
+  // May return before all is done.
   virtual absl::Status Commit() = 0;
+  // Waits until all is done.
+  virtual absl::Status Finish() { return absl::OkStatus(); }
 };
 
 // `target`: a file, or postgresql://... Waits while somebody else writes. Errors: `target: what`.

@@ -202,14 +202,18 @@ absl::Status Loader::Add(const Profile& profile, double file_time) {
     if (absl::Status status = database_.Insert(Table::kStackValues, value); !status.ok()) return status;
   }
   rows_ += values.size() + 1;
-  return rows_ < kRowsAtOnce ? absl::OkStatus() : Finish();
+  return rows_ < kRowsAtOnce ? absl::OkStatus() : Commit();
+}
+
+absl::Status Loader::Commit() {
+  if (!std::exchange(open_, false)) return absl::OkStatus();
+  rows_ = 0;
+  return database_.Commit();
 }
 
 absl::Status Loader::Finish() {
-  if (!open_) return absl::OkStatus();
-  open_ = false;
-  rows_ = 0;
-  return database_.Commit();
+  absl::Status status = Commit();
+  return status.ok() ? database_.Finish() : status;
 }
 
 }  // namespace leakshim

@@ -54,6 +54,7 @@ class Loader {
     }
   };
 
+  absl::Status Commit();
   absl::Status Learn(Table table, Ids* ids, int64_t* last);
   absl::StatusOr<Process*> FindProcess(const ProcessSeries& series);
   absl::StatusOr<int64_t> FrameRow(FunctionId function);

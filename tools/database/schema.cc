@@ -51,12 +51,10 @@ constexpr Column kDumps[] = {{"id", "BIGINT PRIMARY KEY"},
                              {"java_heap_capacity", "DOUBLE PRECISION"},
                              {"metaspace", "DOUBLE PRECISION"},
                              {"classes", "DOUBLE PRECISION"}};
-constexpr Column kStackValues[] = {{"dump_id", "BIGINT NOT NULL REFERENCES dumps(id) ON DELETE CASCADE"},
-                                   {"stack_id", "BIGINT NOT NULL"},
-                                   {"bytes", "DOUBLE PRECISION NOT NULL"},
-                                   {"variance", "DOUBLE PRECISION NOT NULL"},
-                                   {"objects", "DOUBLE PRECISION NOT NULL"},
-                                   {"samples", "DOUBLE PRECISION NOT NULL"}};
+// Most rows by far: that they refer to something is not checked for each.
+constexpr Column kStackValues[] = {{"dump_id", "BIGINT NOT NULL"},           {"stack_id", "BIGINT NOT NULL"},
+                                   {"bytes", "DOUBLE PRECISION NOT NULL"},   {"variance", "DOUBLE PRECISION NOT NULL"},
+                                   {"objects", "DOUBLE PRECISION NOT NULL"}, {"samples", "DOUBLE PRECISION NOT NULL"}};
 
 constexpr TableSpec kSpecs[kTables] = {
     {"processes", kProcesses, ""},
