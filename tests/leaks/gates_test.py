@@ -126,7 +126,7 @@ def the_alert_fires_for_what_leaks_and_for_nothing_else():
         time.sleep(3)
         labels = {alert["labels"]["process"] for alert in alerts()}
         assert labels == {"corpus"} and alerts()[0]["state"] == "firing", alerts()
-        assert re.search(r"corpus \d+ on \S+ grows by [0-9.]+[kMGi]*B an hour", alerts()[0]["annotations"]["summary"]), alerts()
+        assert re.search(r"corpus \d+ on \S+ grows by [0-9.]+[MG]iB an hour", alerts()[0]["annotations"]["summary"]), alerts()
         known = json.loads(get(f"http://127.0.0.1:{served}/api/v1/query?query=leakshim_growing"))["data"]["result"]
         assert {row["metric"]["process"]: row["value"][1] for row in known} == {"corpus": "1", os.path.basename(os.path.realpath("/usr/bin/python3")): "0"}, known
 
