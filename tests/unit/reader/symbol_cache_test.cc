@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -128,18 +129,23 @@ TEST_F(SymbolCacheTest, TheLongestUnusedGoWhenThereIsTooMuch) {
 
 TEST_F(SymbolCacheTest, ManyWritersLeaveOneOfTheirFilesWhole) {
   std::vector<std::thread> threads;
+  std::atomic<int> found = 0;
   for (uint64_t i = 0; i < 4; ++i) {
-    threads.emplace_back([this, i] {
+    threads.emplace_back([this, i, &found] {
       const SymbolCache cache(folder_);
       for (int round = 0; round < 50; ++round) {
         cache.Save("00ff", "today", SomeNames(i * 10));
         const KnownNames names = cache.Load("00ff", "today");
+        // A reader may come to nothing while others write, and then asks the binary; never to half of a file.
+        if (names.empty()) continue;
+        ++found;
         const uint64_t writer = names.contains(30) ? 3 : names.contains(20) ? 2 : names.contains(10) ? 1 : 0;
         EXPECT_EQ(names, SomeNames(writer * 10));
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(found, 100);
   EXPECT_EQ(Files().size(), 1u);
 }
 
