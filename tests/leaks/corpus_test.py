@@ -100,8 +100,9 @@ def mixed():
 def outside(kind, word):
     def test():
         _, process = corpus(kind)
-        assert process["verdict"].startswith("growing outside malloc"), process["verdict"]
-        assert word in process["verdict"], process["verdict"]
+        seen = process["verdict"], process["growth_by_class"], process["dumps"]
+        assert process["verdict"].startswith("growing outside malloc"), seen
+        assert word in process["verdict"], seen
     test.__name__ = kind
     return test
 
