@@ -78,15 +78,22 @@ bool IsOurs(const struct stat& info) {
   return info.st_uid == geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
+bool IsOurFolder(const std::string& folder) {
+  struct stat info {};
+  return lstat(folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && IsOurs(info);
+}
+
 // True if `folder` is there and ours; makes it, in a folder of ours.
 bool MakeFolder(const std::string& folder) {
   struct stat info {};
-  if (lstat(folder.c_str(), &info) == 0) return S_ISDIR(info.st_mode) && IsOurs(info);
+  if (lstat(folder.c_str(), &info) == 0) return IsOurFolder(folder);
   const std::string above = folder.substr(0, folder.rfind('/'));
   if (above.empty()) return false;
   // ~/.cache may be missing; where HOME is somebody else's, nothing of ours belongs there.
   if (stat(above.c_str(), &info) != 0 && (!MakeFolder(above) || stat(above.c_str(), &info) != 0)) return false;
-  return info.st_uid == geteuid() && mkdir(folder.c_str(), 0700) == 0;
+  if (info.st_uid != geteuid()) return false;
+  // Another run of leakprof may have been faster.
+  return mkdir(folder.c_str(), 0700) == 0 || (errno == EEXIST && IsOurFolder(folder));
 }
 
 bool WriteAll(int fd, absl::string_view bytes) {
@@ -161,11 +168,11 @@ std::string SymbolCache::FileOf(const std::string& build_id, const std::string& 
 
 KnownNames SymbolCache::Load(const std::string& build_id, const std::string& identity) const {
   if (folder_.empty() || build_id.empty()) return {};
-  struct stat info {};
-  if (lstat(folder_.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || !IsOurs(info)) return {};
+  if (!IsOurFolder(folder_)) return {};
   const int fd = open(FileOf(build_id, identity).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return {};
   std::string bytes;
+  struct stat info {};
   if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && IsOurs(info) &&
       static_cast<uint64_t>(info.st_size) <= kMostFileBytes) {
     bytes.resize(static_cast<size_t>(info.st_size));

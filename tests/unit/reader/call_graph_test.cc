@@ -150,6 +150,7 @@ TEST(TagFilterTest, ThreadsByNameAndNumberAndSizesInRanges) {
     EXPECT_TRUE(keeps(tag, worker)) << tag;
     EXPECT_FALSE(keeps(tag, nobody)) << tag;
   }
+  for (const char* tag : {"thread=.*", "thread:0", "bytes=:1mb"}) EXPECT_FALSE(keeps(tag, nobody)) << tag;
   for (const char* tag : {"thread=^main", "thread:1", "bytes=65537:", "bytes=:63.9kb", "bytes=4096"}) {
     EXPECT_FALSE(keeps(tag, worker)) << tag;
   }
