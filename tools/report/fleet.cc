@@ -129,8 +129,8 @@ FleetSuspect Together(const std::vector<Member>& members, const std::vector<Func
   all.low = all.rate - std::sqrt(variance);
   all.high = all.rate + std::sqrt(variance);
   for (const auto& [key, row] : rows) {
-    const bool its_service =
-        std::any_of(shown.begin(), shown.end(), [&](const auto& share) { return share.first.first == key.first; });
+    const bool its_service = std::any_of(
+        shown.begin(), shown.end(), [&service = key.first](const auto& share) { return share.first.first == service; });
     if (!its_service) continue;
     const auto found = shown.find(key);
     all.shares.push_back(FleetShare{.service = key.first,
