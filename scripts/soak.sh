@@ -71,23 +71,32 @@ soak_production() {
   LEAKSHIM_SOAK=1 python3 tests/preload/production_test.py
 }
 
-# The reader's libFuzzer targets under ASan and UBSan, ten minutes each or LEAKSHIM_FUZZ_SECONDS. What they find lies in
-# build/fuzz/found: mended, it belongs into tests/fuzz/corpus. What they learn stays in build/fuzz/corpus for the next time.
+# One libFuzzer target; its output is shown where it finds something.
+fuzz_target() {
+  local fuzz=build/fuzz entry=$1
+  mkdir -p "$fuzz/corpus/$entry" "tests/fuzz/corpus/$entry"
+  if ! "$fuzz/fuzz_$entry" -max_total_time="${LEAKSHIM_FUZZ_SECONDS:-600}" -timeout=60 -rss_limit_mb=3000 \
+    -dict=tests/fuzz/words.dict -print_final_stats=1 -verbosity=0 -artifact_prefix="$fuzz/found/$entry-" \
+    "$fuzz/corpus/$entry" "$fuzz/seeds/$entry" "tests/fuzz/corpus/$entry" >"$fuzz/$entry.log" 2>&1; then
+    tail -n 100 "$fuzz/$entry.log"
+    return 1
+  fi
+  echo "== fuzz: $entry: $(sed -n 's/^stat::number_of_executed_units: *//p' "$fuzz/$entry.log") inputs"
+}
+
+# The reader's libFuzzer targets under ASan and UBSan, as many at once as there are processors, ten minutes each or
+# LEAKSHIM_FUZZ_SECONDS. What they find lies in build/fuzz/found: mended, it belongs into tests/fuzz/corpus. What they
+# learn stays in build/fuzz/corpus for the next time.
 soak_fuzz() {
   need_packages "${fuzz_packages[@]}"
   cmake --preset fuzz >/dev/null
   cmake --build --preset fuzz --parallel "$(nproc)"
-  local fuzz=build/fuzz target entry
+  local fuzz=build/fuzz
   $fuzz/write_seeds $fuzz/seeds
   mkdir -p $fuzz/found
-  for target in "$fuzz"/fuzz_*; do
-    entry=${target#"$fuzz"/fuzz_}
-    echo "== fuzz: $entry"
-    mkdir -p "$fuzz/corpus/$entry" "tests/fuzz/corpus/$entry"
-    "$target" -max_total_time="${LEAKSHIM_FUZZ_SECONDS:-600}" -timeout=60 -rss_limit_mb=3000 -dict=tests/fuzz/words.dict \
-      -print_final_stats=1 -verbosity=0 -artifact_prefix="$fuzz/found/$entry-" "$fuzz/corpus/$entry" "$fuzz/seeds/$entry" \
-      "tests/fuzz/corpus/$entry"
-  done
+  export -f fuzz_target
+  # shellcheck disable=SC2016  # $0 is the inner shell's
+  printf '%s\n' $fuzz/fuzz_* | sed 's,.*/fuzz_,,' | xargs -P "$(nproc)" -n 1 bash -c 'fuzz_target "$0"'
 }
 
 parts=("$@")
