@@ -322,9 +322,8 @@ void ThreadBuffer::Count(uint64_t samples, uint64_t allocated_bytes) {
   uint32_t home = thread_state.home_chunk;
   if (home == 0) return;
   ChunkHeader* header = Header(home);
-  // Adds, although only the owner writes these: a signal handler of the owner may come between a load and a store.
-  header->samples.fetch_add(samples, std::memory_order_relaxed);
-  header->allocated_bytes.fetch_add(allocated_bytes, std::memory_order_relaxed);
+  AddAsOwner(header->samples, samples);
+  AddAsOwner(header->allocated_bytes, allocated_bytes);
 }
 
 ThreadBuffer::Totals ThreadBuffer::Sum() {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 // For data that several sources share: without it the compiler reaches a hidden variable through the GOT.
 #define LEAKSHIM_HIDDEN __attribute__((visibility("hidden")))
@@ -16,3 +17,17 @@ template <typename T>
 using Atomic = std::atomic<T>;
 }  // namespace leakshim
 #endif
+
+namespace leakshim {
+
+// Adds to a counter that one thread alone writes, and that thread's signal handlers: these cannot come between, because
+// it is one instruction, and the lock that other writers would make necessary is saved. relaxed.
+inline void AddAsOwner(Atomic<uint64_t>& counter, uint64_t amount) {
+#if defined(LEAKSHIM_ATOMIC_HEADER) || defined(__SANITIZE_THREAD__)
+  counter.fetch_add(amount, std::memory_order_relaxed);
+#else
+  asm("addq %1, %0" : "+m"(counter) : "er"(amount));
+#endif
+}
+
+}  // namespace leakshim
