@@ -66,7 +66,7 @@ __attribute__((noinline)) void Sample() {
   uint64_t before = Cycles();
   ScratchBlock* scratch = ScratchPool::Take();
   if (scratch == nullptr) return;
-  WalkResult walk = WalkStack(UnwindMethod::kCfi, scratch->frames, ScratchPool::MaxFrames(), &scratch->unwind);
+  WalkResult walk = WalkStack(UnwindMethod::kCfi, nullptr, scratch->frames, ScratchPool::MaxFrames(), &scratch->unwind);
   AppendJavaFrames(&walk, scratch->frames, ScratchPool::MaxFrames());
   StackTable::Intern(scratch->frames, walk.depth, false);
   bool java = false;

@@ -45,7 +45,7 @@ struct Ours {
     // Both on the stack, as libunwind's list of addresses.
     UnwindScratch scratch;
     Frame frames[kMostFrames];
-    int depth = static_cast<int>(WalkStack(method, frames, kMostFrames, &scratch).depth);
+    int depth = static_cast<int>(WalkStack(method, nullptr, frames, kMostFrames, &scratch).depth);
     benchmark::DoNotOptimize(frames);
     return depth;
   }

@@ -23,7 +23,7 @@ const void* Address(F* hook) {
 
 // Allocations whose countdown has crossed zero.
 template <typename Hook, typename Allocate>
-inline void* AllocateSlow(Hook* hook, size_t size_bytes, Allocate allocate) {
+__attribute__((always_inline)) inline void* AllocateSlow(Hook* hook, size_t size_bytes, Allocate allocate) {
   DueSample due;
   if (!SampleDueSlow(size_bytes, &due)) return allocate();
   void* block = allocate();
@@ -48,7 +48,8 @@ LEAKSHIM_COLD void* MoveOutBootstrapBlock(void* block, size_t size_bytes);
 
 // `due_look`: the countdown has crossed zero.
 template <typename Hook, typename Reallocate>
-inline void* ReallocSlow(Hook* hook, void* block, size_t size_bytes, bool due_look, Reallocate reallocate) {
+__attribute__((always_inline)) inline void* ReallocSlow(Hook* hook, void* block, size_t size_bytes, bool due_look,
+                                                        Reallocate reallocate) {
   DueSample due{};
   bool is_due = due_look && SampleDueSlow(size_bytes, &due);
   TakenSample taken = block == nullptr ? TakenSample{} : TakeSample(block);

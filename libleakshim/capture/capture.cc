@@ -74,13 +74,13 @@ StackId InternShortened(const Frame* frames, uint32_t depth) {
   return capture_config.lost_stack;
 }
 
-// The stack of the calling thread, with the hook as its leaf. 0: no memory for it.
-StackId CaptureStack(const void* hook) {
+// The stack of the calling thread from `caller` on, with the hook as its leaf. 0: no memory for it.
+StackId CaptureStack(const void* hook, const WalkStart& caller) {
   ScratchBlock* scratch = ScratchPool::Take();
   if (scratch == nullptr) return InternShortened(nullptr, 0);
   scratch->frames[0] = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
   WalkResult walk =
-      WalkStack(capture_config.unwind, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
+      WalkStack(capture_config.unwind, &caller, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
   AppendJavaFrames(&walk, scratch->frames + 1, ScratchPool::MaxFrames() - 1);
   bool truncated = walk.end == StackEnd::kTruncated;
   if (truncated) Count(capture_books.truncated_stacks);
@@ -158,7 +158,8 @@ bool SampleDueSlow(size_t size_bytes, DueSample* due) {
   return true;
 }
 
-void RecordSample(const void* block, size_t size_bytes, const DueSample& due, const void* hook, uint32_t birth) {
+void RecordSampleOf(const void* block, size_t size_bytes, const DueSample& due, const void* hook, uint32_t birth,
+                    const WalkStart& caller) {
   ShimScope scope;
   if (!scope.entered()) return Count(capture_books.dropped_nested);
   ThreadState& state = thread_state;
@@ -168,7 +169,7 @@ void RecordSample(const void* block, size_t size_bytes, const DueSample& due, co
   if (before != 0 && before != state.generation && capture_config.seed == 0) Seed(state);
 
   uint64_t now_ns = os::MonotonicCoarseNs() - capture_config.start_ns;
-  StackId stack = CaptureStack(hook);
+  StackId stack = CaptureStack(hook, caller);
   uint64_t failures = os::OwnMemoryFailures();
   RecordId id = stack == 0 ? 0 : ThreadBuffer::Claim();
   if (id == 0) return DropForMemory(false);

@@ -78,9 +78,16 @@ bool SampleDueSlow(size_t size_bytes, DueSample* due);
 inline constexpr uint32_t kBornNow = ~uint32_t{0};
 
 // Records the block that the next allocator has just given. `hook` is the function that the program called. `birth`:
-// kBornNow, or what ForgetSample() gave for the block that a realloc replaced.
-void RecordSample(const void* block, size_t size_bytes, const DueSample& due, const void* hook,
-                  uint32_t birth = kBornNow);
+// kBornNow, or what KillSample() gave for the block that a realloc replaced. `caller`: of the hook, or of a function
+// between.
+void RecordSampleOf(const void* block, size_t size_bytes, const DueSample& due, const void* hook, uint32_t birth,
+                    const WalkStart& caller);
+
+// The same, for the hook or a function between.
+__attribute__((always_inline)) inline void RecordSample(const void* block, size_t size_bytes, const DueSample& due,
+                                                        const void* hook, uint32_t birth = kBornNow) {
+  RecordSampleOf(block, size_bytes, due, hook, birth, Caller());
+}
 
 // A sample on its way out: taken from the index, not yet dead. Exactly one of the two must follow.
 struct TakenSample {

@@ -28,10 +28,10 @@ namespace leakshim {
 struct FrameRule {
   enum Kind : uint64_t {
     kNone = 0,
-    kStep,       // CFA and rbp as the fields say
     kOutermost,  // the frame has no caller
     kSignal,     // a signal handler's return: the registers lie in the kernel's frame at sp
     kUnusable,   // no table for this address, or a rule beyond what is evaluated here
+    kStep = 4,   // CFA and rbp as the fields say; a bit of its own, so that one instruction tells it from all others
   };
 
   // What the CFA is counted from. rbx: the loader's lazy binding alone.
@@ -47,10 +47,16 @@ struct FrameRule {
   uint64_t word = kNone;
 
   static constexpr FrameRule Of(Kind kind) { return {kind}; }
-  // kUnusable where a number does not fit.
+  // A caller's frame lies above; nothing has frames of a gigabyte.
+  static constexpr uint64_t kMostFrameBytes = uint64_t{1} << 30;
+
+  // kUnusable where a number does not fit. A CFA counted from rsp lies above it, whole words away.
   static constexpr FrameRule Step(Base base, int64_t cfa_offset, Saved rbp, Saved rbx) {
     if (cfa_offset != static_cast<int32_t>(cfa_offset) || rbp.words != static_cast<int16_t>(rbp.words) ||
         rbx.words != static_cast<int8_t>(rbx.words)) {
+      return {kUnusable};
+    }
+    if (base == kFromRsp && (cfa_offset <= 0 || cfa_offset % 8 != 0 || cfa_offset > int64_t{kMostFrameBytes})) {
       return {kUnusable};
     }
     return {uint64_t{kStep} | uint64_t{base} << 3 | uint64_t{rbp.saved} << 5 | uint64_t{rbx.saved} << 6 |
@@ -58,7 +64,9 @@ struct FrameRule {
             uint64_t{static_cast<uint32_t>(cfa_offset)} << 32};
   }
   constexpr Kind kind() const { return static_cast<Kind>(word & 7); }
+  constexpr bool is_step() const { return (word & kStep) != 0; }
   constexpr Base base() const { return static_cast<Base>(word >> 3 & 3); }
+  constexpr bool is_from_rsp() const { return (word & 3 << 3) == 0; }
   constexpr bool rbp_saved() const { return (word >> 5 & 1) != 0; }
   constexpr bool rbx_saved() const { return (word >> 6 & 1) != 0; }
   constexpr int64_t cfa_offset() const { return static_cast<int32_t>(word >> 32); }
@@ -83,14 +91,16 @@ class FrameRuleTable {
  public:
   static FrameRuleTable Newest();
 
-  // `key`: the return address as a Frame.
-  FrameRule Find(const Module& module, uint64_t key, uint64_t salt, uintptr_t return_address) const {
+  // The rule of kind kStep for `key`, the return address as a Frame, if the table has one. False: it may be another
+  // kind of rule, or not be there yet: FindFrameRule() tells. True says as well that the address lies in the key's
+  // module.
+  __attribute__((always_inline)) bool FindStep(uint64_t key, uint64_t salt, uintptr_t return_address,
+                                               FrameRule* rule) const {
     const auto& entry = *reinterpret_cast<const FrameRuleEntry*>(entries_ + (Mix(return_address, salt) << 3 & mask_));
     // acquire: pairs with the store of a rule behind its key; the word is the entry's only content.
-    uint64_t word = entry.rule.load(std::memory_order_acquire);
+    rule->word = entry.rule.load(std::memory_order_acquire);
     // relaxed: a key never changes once it is there.
-    if (__builtin_expect(entry.key.load(std::memory_order_relaxed) == key && word != 0, 1)) return {word};
-    return FindFrameRule(module, return_address);
+    return __builtin_expect(entry.key.load(std::memory_order_relaxed) == key && rule->is_step(), 1);
   }
 
   // Modules that come to one address after each other have their rules at different places.

@@ -59,16 +59,12 @@ class StackMemory {
     if (!os::PageIsReadable(low_)) high_ = low_;
   }
 
+  // Whether all from the sp that was entered with up to `end` can be read.
+  __attribute__((always_inline)) bool ReachesTo(uintptr_t end) const { return end <= high_; }
+
   // Reads the word at `address`, which is a multiple of 8. False: not readable.
-  __attribute__((always_inline)) bool Read(uintptr_t address, uintptr_t* word) {
-    // One comparison for both ends: below low_ the difference is huge.
-    if (__builtin_expect(address - low_ >= high_ - low_, 0)) {
-      // A variable of its own: the caller's can stay in a register.
-      uintptr_t read;
-      if (!ReadSlow(address, &read)) return false;
-      *word = read;
-      return true;
-    }
+  bool Read(uintptr_t address, uintptr_t* word) {
+    if (address < low_ || address >= high_) return ReadSlow(address, word);
     *word = *reinterpret_cast<const uintptr_t*>(address);
     return true;
   }
@@ -169,23 +165,50 @@ struct Registers {
   uintptr_t pc, sp, fp, bx;
 };
 
-// One step by a rule of kind kStep. False: such a frame cannot be.
-__attribute__((always_inline)) inline bool Step(FrameRule rule, StackMemory& memory, Registers* at) {
-  uintptr_t from = at->sp;
-  if (rule.base() != FrameRule::kFromRsp) from = rule.base() == FrameRule::kFromRbp ? at->fp : at->bx;
-  uintptr_t cfa = from + static_cast<uintptr_t>(rule.cfa_offset());
-  // A caller's frame lies above; nothing has frames of a gigabyte.
-  constexpr uintptr_t kMaxFrameBytes = uintptr_t{1} << 30;
-  if (cfa - at->sp - 1 >= kMaxFrameBytes || cfa % 8 != 0 || !memory.Read(cfa - 8, &at->pc)) return false;
-  // Down to the red zone: a function that was interrupted while it leaves has popped what its rule still finds there.
-  uintptr_t lowest = at->sp - 128;
-  if (rule.rbp_saved()) {
-    uintptr_t saved = cfa + static_cast<uintptr_t>(rule.rbp_offset());
-    if (saved < lowest || !memory.Read(saved, &at->fp)) return false;
+// Where the walk reads a register that the frame at `sp` saved. Down to the red zone: a function that was interrupted
+// while it leaves has popped what its rule still finds there.
+__attribute__((noinline)) bool ReadSavedBelow(StackMemory& memory, uintptr_t sp, uintptr_t saved, uintptr_t* word) {
+  return saved >= sp - 128 && memory.Read(saved, word);
+}
+
+__attribute__((always_inline)) inline bool ReadSaved(StackMemory& memory, uintptr_t sp, uintptr_t cfa, uintptr_t saved,
+                                                     bool reaches, uintptr_t* word) {
+  // One comparison for both ends: below sp the difference is huge.
+  if (__builtin_expect(!reaches || saved - sp >= cfa - sp, 0)) {
+    // A variable of its own: the caller's can stay in a register.
+    uintptr_t read;
+    if (!ReadSavedBelow(memory, sp, saved, &read)) return false;
+    *word = read;
+    return true;
   }
-  if (__builtin_expect(rule.rbx_saved(), 0)) {
-    uintptr_t saved = cfa + static_cast<uintptr_t>(rule.rbx_offset());
-    if (saved < lowest || !memory.Read(saved, &at->bx)) return false;
+  *word = *reinterpret_cast<const uintptr_t*>(saved);
+  return true;
+}
+
+// One step by a rule of kind kStep. False: such a frame cannot be. `kRbx`: rbx is followed as well.
+template <bool kRbx>
+__attribute__((always_inline)) inline bool Step(FrameRule rule, StackMemory& memory, Registers* at) {
+  uintptr_t cfa = at->sp + static_cast<uintptr_t>(rule.cfa_offset());
+  if (!rule.is_from_rsp()) {
+    cfa += (rule.base() == FrameRule::kFromRbp ? at->fp : at->bx) - at->sp;
+    if (cfa - at->sp - 1 >= FrameRule::kMostFrameBytes) return false;
+  }
+  if (cfa % 8 != 0) return false;
+  bool reaches = memory.ReachesTo(cfa);
+  if (__builtin_expect(reaches, 1)) {
+    at->pc = *reinterpret_cast<const uintptr_t*>(cfa - 8);
+  } else {
+    uintptr_t read;
+    if (!memory.Read(cfa - 8, &read)) return false;
+    at->pc = read;
+  }
+  if (rule.rbp_saved() &&
+      !ReadSaved(memory, at->sp, cfa, cfa + static_cast<uintptr_t>(rule.rbp_offset()), reaches, &at->fp)) {
+    return false;
+  }
+  if (kRbx && rule.rbx_saved() &&
+      !ReadSaved(memory, at->sp, cfa, cfa + static_cast<uintptr_t>(rule.rbx_offset()), reaches, &at->bx)) {
+    return false;
   }
   at->sp = cfa;
   return true;
@@ -205,6 +228,62 @@ __attribute__((noinline)) bool StepOverSignal(StackMemory& memory, Registers* at
   return true;
 }
 
+// `kRbx` false: ends at a frame that is counted from rbx, with *needs_rbx set.
+template <bool kRbx, bool kAlongFramePointers>
+WalkResult Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own, bool* needs_rbx) {
+  // rbp kept, return address above it: what a frame pointer walk takes every function to do.
+  constexpr FrameRule kFramePointerRule = FrameRule::Step(FrameRule::kFromRbp, 16, {true, -2}, {});
+  StackMemory memory(start.sp);
+  MetModules modules(own);
+  const FrameRuleTable rules = FrameRuleTable::Newest();
+  Registers at{start.pc, start.sp, start.fp, start.bx};
+  Frame *next = frames, *const frames_end = frames + max_frames;
+  auto ended = [&](StackEnd end) { return WalkResult{static_cast<uint32_t>(next - frames), end, at.pc, at.sp, at.fp}; };
+  // Our own frames count too: whatever happens, a walk is bounded.
+  uint32_t own_left = 64;
+  while (at.pc != 0) {
+    if (!modules.Enter(at.pc)) {
+      if (next == frames_end) return ended(StackEnd::kDepthLimit);
+      *next++ = NativeFrame(at.pc, kNoModule);
+      return ended(StackEnd::kUnknownCode);
+    }
+    const bool is_own = modules.is_own(), by_rules = !kAlongFramePointers || is_own;
+    const Frame bits = modules.frame_bits();
+    const uint64_t salt = modules.salt();
+    // Through the frames of one module.
+    for (;;) {
+      FrameRule rule = kFramePointerRule;
+      bool is_step = by_rules ? rules.FindStep(at.pc | bits, salt, at.pc, &rule) : modules.Contains(at.pc);
+      if (!is_step) {
+        if (!modules.Contains(at.pc)) break;
+        rule = FindFrameRule(modules.current(), at.pc);
+        is_step = rule.is_step();
+      }
+      if (__builtin_expect(is_own, 0)) {
+        if (own_left-- == 0) return ended(StackEnd::kDepthLimit);
+      } else {
+        if (next == frames_end) return ended(StackEnd::kDepthLimit);
+        *next++ = at.pc | bits;
+      }
+      if (__builtin_expect(!is_step, 0)) {
+        if (rule.kind() != FrameRule::kSignal) {
+          return ended(rule.kind() == FrameRule::kOutermost ? StackEnd::kOutermost : StackEnd::kTruncated);
+        }
+        Registers interrupted = at;
+        if (at.sp % 8 != 0 || !StepOverSignal(memory, &interrupted)) return ended(StackEnd::kTruncated);
+        at = interrupted;
+        continue;
+      }
+      if (!kRbx && !rule.is_from_rsp() && __builtin_expect(rule.base() == FrameRule::kFromRbx, 0)) {
+        *needs_rbx = true;
+        return ended(StackEnd::kTruncated);
+      }
+      if (!Step<kRbx>(rule, memory, &at)) return ended(StackEnd::kTruncated);
+    }
+  }
+  return ended(StackEnd::kOutermost);
+}
+
 }  // namespace
 
 void InitFrameWalker(const void* above_main) {
@@ -213,46 +292,20 @@ void InitFrameWalker(const void* above_main) {
   main_stack_top = PageOf(above > here ? above : here) + kPageBytes;
 }
 
+bool TryWalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
+                    bool along_frame_pointers, WalkResult* walk) {
+  bool needs_rbx = false;
+  *walk = along_frame_pointers ? Walk<false, true>(start, frames, max_frames, own, &needs_rbx)
+                               : Walk<false, false>(start, frames, max_frames, own, &needs_rbx);
+  return !needs_rbx;
+}
+
 WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
                        bool along_frame_pointers) {
-  // rbp kept, return address above it: what a frame pointer walk takes every function to do.
-  constexpr FrameRule kFramePointerRule = FrameRule::Step(FrameRule::kFromRbp, 16, {true, -2}, {});
-  StackMemory memory(start.sp);
-  MetModules modules(own);
-  FrameRuleTable rules = FrameRuleTable::Newest();
-  Registers at{start.pc, start.sp, start.fp, start.bx};
-  uint32_t depth = 0;
-  auto ended = [&](StackEnd end) { return WalkResult{depth, end, at.pc, at.sp, at.fp}; };
-  // Our own frames count too: whatever happens, a walk is bounded.
-  uint32_t own_left = 64;
-  while (at.pc != 0) {
-    bool known = modules.Enter(at.pc);
-    bool is_own = known && modules.is_own();
-    Frame bits = known ? modules.frame_bits() : 0;
-    // Through the frames of one module.
-    do {
-      if (__builtin_expect(is_own, 0)) {
-        if (own_left-- == 0) return ended(StackEnd::kDepthLimit);
-      } else {
-        if (depth == max_frames) return ended(StackEnd::kDepthLimit);
-        frames[depth++] = known ? at.pc | bits : NativeFrame(at.pc, kNoModule);
-      }
-      if (!known) return ended(StackEnd::kUnknownCode);
-      FrameRule rule = along_frame_pointers && !is_own
-                           ? kFramePointerRule
-                           : rules.Find(modules.current(), at.pc | bits, modules.salt(), at.pc);
-      if (__builtin_expect(rule.kind() == FrameRule::kStep, 1)) {
-        if (!Step(rule, memory, &at)) return ended(StackEnd::kTruncated);
-      } else if (rule.kind() == FrameRule::kSignal) {
-        Registers interrupted = at;
-        if (at.sp % 8 != 0 || !StepOverSignal(memory, &interrupted)) return ended(StackEnd::kTruncated);
-        at = interrupted;
-      } else {
-        return ended(rule.kind() == FrameRule::kOutermost ? StackEnd::kOutermost : StackEnd::kTruncated);
-      }
-    } while (modules.Contains(at.pc));
-  }
-  return ended(StackEnd::kOutermost);
+  WalkResult walk;
+  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, &walk)) return walk;
+  bool unused;
+  return Walk<true, false>(start, frames, max_frames, own, &unused);
 }
 
 }  // namespace leakshim

@@ -25,4 +25,8 @@ void InitFrameWalker(const void* above_main);
 WalkResult WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,
                        bool along_frame_pointers);
 
+// The same where rbx is not known. False: a frame is counted from it, and *walk is of no use.
+bool TryWalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,
+                    bool along_frame_pointers, WalkResult* walk);
+
 }  // namespace leakshim

@@ -78,7 +78,10 @@ bool IsSame(const Module& module, const Identity& now) {
   if (module.build_id_bytes == 0) {
     return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld) && IsNamed(module.path, now.object->l_name);
   }
-  return memcmp(reinterpret_cast<const void*>(module.build_id_note), module.build_id, module.build_id_bytes) == 0;
+  const auto* note = reinterpret_cast<const void*>(module.build_id_note);
+  // The usual length, for which the compiler writes three comparisons.
+  if (module.build_id_bytes == 20) return __builtin_memcmp(note, module.build_id, 20) == 0;
+  return memcmp(note, module.build_id, module.build_id_bytes) == 0;
 }
 
 // The same where the loader is not asked: whether the file of `module` is there now, by what is read of it safely.
@@ -329,18 +332,22 @@ void InitModuleMap(bool with_find_object) {
   if (length < 0) executable_path[0] = 0;
   find_object = nullptr;
   if (with_find_object) find_object = reinterpret_cast<FindObjectFunction>(os::FindSymbolAnywhere("_dl_find_object"));
-  // The program, and what it or something that it needs names as needed, is never unloaded. The list has an object
-  // behind the one that asked for it.
-  const link_map* stays[64];  // of more, the rest is checked each time like any other
+  // What was loaded at the start is never unloaded. What comes later is put at the end of the list, so all up to the
+  // last object that the program needs, or something that it needs, was there at the start: preloaded ones as well.
+  const link_map* needed[64];  // of more, the rest is checked each time like any other
   size_t count = 0;
   for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
-    bool permanent = object == _r_debug.r_map;
-    for (size_t i = 0; i < count && !permanent; i++) permanent = Needs(stays[i], object);
-    if (permanent && count < sizeof(stays) / sizeof(stays[0])) stays[count++] = object;
+    bool is_needed = object == _r_debug.r_map;
+    for (size_t i = 0; i < count && !is_needed; i++) is_needed = Needs(needed[i], object);
+    if (is_needed && count < sizeof(needed) / sizeof(needed[0])) needed[count++] = object;
+  }
+  bool permanent = count > 0;
+  for (const link_map* object = _r_debug.r_map; object != nullptr; object = object->l_next) {
     Identity found;
     bool known = find_object != nullptr ? FindObject(reinterpret_cast<uintptr_t>(object->l_ld), &found)
                                         : Describe(object, &found);
     if (known) Intern(found, permanent);
+    if (permanent && object == needed[count - 1]) permanent = false;
   }
 }
 

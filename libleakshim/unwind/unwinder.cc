@@ -20,13 +20,18 @@ void SetOwnCodeRange(uintptr_t start, uintptr_t end) {
   own_code = {start, end};
 }
 
-__attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames,
-                                               UnwindScratch* scratch) {
+__attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkStart* caller, Frame* frames,
+                                               uint32_t max_frames, UnwindScratch* scratch) {
+  const bool along_frame_pointers = method == UnwindMethod::kFramePointer;
   switch (method) {
     case UnwindMethod::kLibunwind:
       return WalkWithLibunwind(frames, max_frames, own_code.start, own_code.end, scratch);
     case UnwindMethod::kCfi:
     case UnwindMethod::kFramePointer: {
+      WalkResult walk;
+      if (caller != nullptr && TryWalkByRules(*caller, frames, max_frames, own_code, along_frame_pointers, &walk)) {
+        return walk;
+      }
       WalkStart here;
       asm volatile(
           "leaq 0f(%%rip), %0\n\t"
@@ -35,7 +40,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, Frame* frame
           "movq %%rbx, %3\n"
           "0:"
           : "=&r"(here.pc), "=&r"(here.sp), "=&r"(here.fp), "=&r"(here.bx));
-      WalkResult walk = WalkByRules(here, frames, max_frames, own_code, method == UnwindMethod::kFramePointer);
+      walk = WalkByRules(here, frames, max_frames, own_code, along_frame_pointers);
       // Not a tail call: the frame that `here` describes must stay.
       asm volatile("" ::: "memory");
       return walk;

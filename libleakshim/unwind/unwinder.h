@@ -47,15 +47,25 @@ UnwindMethod InitUnwinder(UnwindMethod wanted, const void* above_main);
 // The addresses of this library: frames in it are left out of stacks. Empty at first. Context: the constructor.
 void SetOwnCodeRange(uintptr_t start, uintptr_t end);
 
-// Walks the calling thread's stack, leaf first, into frames[0, max_frames). Frames of this library itself (by address
-// range) are left out. `scratch` belongs to the caller for the time of the call.
-WalkResult WalkStack(UnwindMethod method, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
-
-// Goes on from a known state by frame rules, as for UnwindMethod::kCfi: `start.pc` is a return address, sp and fp are
-// as they will be when it is reached. bx 0: not known.
+// A state to walk from: `pc` is a return address, sp and fp are as they will be when it is reached. bx 0: not known.
 struct WalkStart {
   uintptr_t pc, sp, fp, bx;
 };
+
+// What the function that this is inlined into returns to: asked for its frame address, a compiler keeps the frame's
+// chain in rbp there.
+__attribute__((always_inline)) inline WalkStart Caller() {
+  const auto* frame = static_cast<const uintptr_t*>(__builtin_frame_address(0));
+  return {frame[1], reinterpret_cast<uintptr_t>(frame + 2), frame[0], 0};
+}
+
+// Walks the calling thread's stack, leaf first, into frames[0, max_frames). Frames of this library itself (by address
+// range) are left out. `caller`: where the first of the other frames is found sooner, or nullptr. `scratch` belongs to
+// the caller for the time of the call.
+WalkResult WalkStack(UnwindMethod method, const WalkStart* caller, Frame* frames, uint32_t max_frames,
+                     UnwindScratch* scratch);
+
+// Goes on from a known state by frame rules, as for UnwindMethod::kCfi.
 WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames);
 
 }  // namespace leakshim

@@ -62,11 +62,13 @@ __attribute__((noinline)) void Compare() {
   inside = true;
   calls = 0;
   int kept_errno = errno;
+  // Our way begins where the library's does: at the caller.
+  const WalkStart caller = Caller();
   Walked* walked = static_cast<Walked*>(os::MapForDump(2 * sizeof(Walked) + sizeof(UnwindScratch)));
   if (walked != nullptr) {
     auto* scratch = reinterpret_cast<UnwindScratch*>(walked + 2);
-    walked[0].result = WalkStack(UnwindMethod::kCfi, walked[0].frames, kMostFrames, scratch);
-    walked[1].result = WalkStack(UnwindMethod::kLibunwind, walked[1].frames, kMostFrames, scratch);
+    walked[0].result = WalkStack(UnwindMethod::kCfi, &caller, walked[0].frames, kMostFrames, scratch);
+    walked[1].result = WalkStack(UnwindMethod::kLibunwind, nullptr, walked[1].frames, kMostFrames, scratch);
     samples.fetch_add(1, std::memory_order_relaxed);
     frame_count.fetch_add(walked[0].result.depth, std::memory_order_relaxed);
     ends[static_cast<int>(walked[0].result.end)].fetch_add(1, std::memory_order_relaxed);

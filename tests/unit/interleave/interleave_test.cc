@@ -534,7 +534,7 @@ TEST(InterleaveTest, AScratchBlockHasOneOwner) {
 }  // namespace
 
 // The unwinder of these tests: one frame, which tells the sample that it belongs to.
-WalkResult WalkStack(UnwindMethod, Frame* frames, uint32_t, UnwindScratch*) {
+WalkResult WalkStack(UnwindMethod, const WalkStart*, Frame* frames, uint32_t, UnwindScratch*) {
   frames[0] = Marker();
   return {1, StackEnd::kOutermost, 0, 0, 0};
 }

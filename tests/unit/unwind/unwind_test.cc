@@ -46,12 +46,16 @@ struct Walked {
   StackEnd end;
 };
 
-__attribute__((noinline)) Walked Walk(UnwindMethod method, uint32_t limit = 256) {
+enum class From { kHere, kCaller };
+
+__attribute__((noinline)) Walked Walk(UnwindMethod method, uint32_t limit = 256, From from = From::kHere) {
   static thread_local UnwindScratch scratch;
+  WalkStart caller = Caller();
   Init();
   Walked walked;
   walked.frames.resize(limit);
-  WalkResult result = WalkStack(method, walked.frames.data(), limit, &scratch);
+  WalkResult result =
+      WalkStack(method, from == From::kCaller ? &caller : nullptr, walked.frames.data(), limit, &scratch);
   walked.frames.resize(result.depth);
   walked.end = result.end;
   return walked;
@@ -167,6 +171,20 @@ TEST_F(ModuleListTest, AModuleIsNeverTakenForTheOneThatWasThereBefore) {
     EXPECT_EQ(FindModule(pc), kNoModule);
   }
   EXPECT_GT(met_again, 0) << "the two never lay at one address: nothing was tested";
+}
+
+// What was there at the start stays: it is not checked in each walk.
+TEST(ModuleTest, WhatWasLoadedAtTheStartIsPermanent) {
+  // As a constructor of the program may have done before ours.
+  void* plugin = dlopen(PLUGIN_ONE, RTLD_NOW | RTLD_LOCAL);
+  ASSERT_NE(plugin, nullptr) << dlerror();
+  Init();
+  for (auto* code :
+       {reinterpret_cast<void*>(&Init), dlsym(RTLD_DEFAULT, "qsort"), dlsym(RTLD_DEFAULT, "__cxa_throw")}) {
+    EXPECT_TRUE(GetModule(FindModule(reinterpret_cast<uintptr_t>(code)))->permanent);
+  }
+  EXPECT_FALSE(GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(plugin, "plugin_number"))))->permanent);
+  dlclose(plugin);
 }
 
 TEST_F(ModuleListTest, StacksThroughLibrariesAreWhole) {
@@ -322,7 +340,7 @@ TEST_P(WalkerTest, AForkChildWalksAlthoughItsSiblingsWereWalking) {
     pid_t child = fork();
     if (child == 0) {
       alarm(20);
-      WalkResult walk = WalkStack(GetParam(), frames.data(), 256, &scratch);
+      WalkResult walk = WalkStack(GetParam(), nullptr, frames.data(), 256, &scratch);
       _exit(walk.end == StackEnd::kOutermost ? 0 : 1);
     }
     int status = 0;
@@ -335,7 +353,7 @@ TEST_P(WalkerTest, AForkChildWalksAlthoughItsSiblingsWereWalking) {
 
 // --- both walkers, frame by frame ----------------------------------------------------------------------------------
 
-// Walks twice from the same place. The two calls return to different addresses of this function; all above is equal.
+// Walks three times from the same place. The calls return to different addresses of this function; all above is equal.
 __attribute__((noinline)) void ExpectAgreement(const char* what) {
   Walked ours = Walk(UnwindMethod::kCfi), theirs = Walk(UnwindMethod::kLibunwind);
   ASSERT_GT(ours.frames.size(), 3u) << what;
@@ -344,13 +362,51 @@ __attribute__((noinline)) void ExpectAgreement(const char* what) {
   std::vector<Frame> b(theirs.frames.begin() + 4, theirs.frames.end());
   EXPECT_EQ(a, b) << what;
   EXPECT_EQ(ours.end, theirs.end) << what;
+  Walked from_caller = Walk(UnwindMethod::kCfi, 256, From::kCaller);
+  // This function, or with it what lies between: a frame that is counted from rbx needs the whole way.
+  ASSERT_GT(from_caller.frames.size(), a.size()) << what;
+  EXPECT_EQ(std::vector<Frame>(from_caller.frames.end() - static_cast<long>(a.size()), from_caller.frames.end()), a)
+      << what;
+  EXPECT_EQ(from_caller.end, ours.end) << what;
 }
 
 __attribute__((noinline)) int Alloca(size_t bytes) {
   auto* memory = static_cast<volatile char*>(__builtin_alloca(bytes));
   memory[0] = 1;
   ExpectAgreement("alloca");
+  // Found from rbp, which is the caller's here.
+  Walked walked = Walk(UnwindMethod::kCfi, 256, From::kCaller);
+  EXPECT_EQ(walked.end, StackEnd::kOutermost);
+  EXPECT_GT(walked.frames.size(), 3u);
   return memory[0];
+}
+
+// Aligns its stack and finds its frame by rbx, as the loader's lazy binding does. Calls `call`.
+extern "C" void unwind_test_frame_from_rbx(void (*call)());
+asm(R"(
+  .text
+  .type unwind_test_frame_from_rbx, @function
+unwind_test_frame_from_rbx:
+  .cfi_startproc
+  push %rbx
+  .cfi_def_cfa_offset 16
+  .cfi_offset %rbx, -16
+  mov %rsp, %rbx
+  .cfi_def_cfa_register %rbx
+  and $-64, %rsp
+  call *%rdi
+  mov %rbx, %rsp
+  .cfi_def_cfa_register %rsp
+  pop %rbx
+  .cfi_def_cfa_offset 8
+  ret
+  .cfi_endproc
+  .size unwind_test_frame_from_rbx, . - unwind_test_frame_from_rbx
+)");
+
+TEST(AgreementTest, AFrameCountedFromRbx) {
+  unwind_test_frame_from_rbx([] { ExpectAgreement("counted from rbx"); });
+  unwind_test_frame_from_rbx([] { EXPECT_EQ(Walk(UnwindMethod::kCfi).end, StackEnd::kOutermost); });
 }
 
 volatile sig_atomic_t signals_seen;
@@ -391,7 +447,7 @@ TEST(AgreementTest, SignalHandlersOnBothStacks) {
       // gtest's own code would not fit: only the walk runs here.
       static thread_local UnwindScratch scratch;
       static Frame frames[64];
-      WalkResult walk = WalkStack(UnwindMethod::kCfi, frames, 64, &scratch);
+      WalkResult walk = WalkStack(UnwindMethod::kCfi, nullptr, frames, 64, &scratch);
       signals_seen = walk.end == StackEnd::kOutermost ? static_cast<int>(walk.depth) : -1;
     };
     action.sa_flags = flags;
@@ -416,7 +472,7 @@ TEST(AgreementTest, EveryInstructionOfACallIsWalkedThroughWhole) {
   action.sa_sigaction = [](int, siginfo_t*, void* context) {
     static UnwindScratch scratch;
     static Frame frames[128];
-    WalkResult walk = WalkStack(UnwindMethod::kCfi, frames, 128, &scratch);
+    WalkResult walk = WalkStack(UnwindMethod::kCfi, nullptr, frames, 128, &scratch);
     walks++;
     if (walk.end == StackEnd::kOutermost) return;
     broken++;
