@@ -11,7 +11,8 @@
 #include "capture/capture.h"
 #include "next_malloc.h"
 
-#define LEAKSHIM_HOOK extern "C" __attribute__((visibility("default")))
+// Aligned: where a hook happens to lie was worth half a nanosecond a pair.
+#define LEAKSHIM_HOOK extern "C" __attribute__((visibility("default"), aligned(32)))
 #define LEAKSHIM_COLD __attribute__((noinline, cold))
 
 namespace leakshim {

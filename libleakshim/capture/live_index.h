@@ -52,7 +52,7 @@ inline Atomic<uint8_t>& FilterCounter(Atomic<uint8_t>* filter, uintptr_t address
 // it, so the program's own ordering makes the filter and its counter visible.
 inline bool MayBeSampled(const void* address) {
   Atomic<uint8_t>* filter = live_filter.load(std::memory_order_relaxed);
-  return FilterCounter(filter, reinterpret_cast<uintptr_t>(address)).load(std::memory_order_relaxed) != 0;
+  return IsSet(FilterCounter(filter, reinterpret_cast<uintptr_t>(address)));
 }
 
 class LiveIndex {

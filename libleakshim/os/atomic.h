@@ -20,6 +20,18 @@ using Atomic = std::atomic<T>;
 
 namespace leakshim {
 
+// As load(relaxed) != 0. One instruction, where compilers load an atomic before they compare it.
+inline bool IsSet(const Atomic<uint8_t>& byte) {
+#if defined(LEAKSHIM_ATOMIC_HEADER) || defined(__SANITIZE_THREAD__)
+  return byte.load(std::memory_order_relaxed) != 0;
+#else
+  bool set;
+  // volatile: each call looks anew.
+  asm volatile("cmpb $0, %1" : "=@ccne"(set) : "m"(byte));
+  return set;
+#endif
+}
+
 // Adds to a counter that one thread alone writes, and that thread's signal handlers: these cannot come between, because
 // it is one instruction, and the lock that other writers would make necessary is saved. relaxed.
 inline void AddAsOwner(Atomic<uint64_t>& counter, uint64_t amount) {
