@@ -33,16 +33,13 @@ Place PlaceOf(uintptr_t address) {
   return {hash, static_cast<uint32_t>(address >> 4) ^ static_cast<uint32_t>(address >> 36)};
 }
 
-struct Pair {
-  Bucket* first;
-  Bucket* second;
-};
-
-Pair BucketsOf(Bucket* table, int generation, const Place& place) {
+// Fills in the two buckets where `place` may be.
+void BucketsOf(Bucket* table, int generation, const Place& place, Bucket** both) {
   size_t mask = BucketCount(generation) - 1;
   size_t first = place.hash & mask;
   size_t second = (place.hash >> 32) & mask;
-  return {table + first, table + (second != first ? second : first ^ 1)};
+  both[0] = table + first;
+  both[1] = table + (second != first ? second : first ^ 1);
 }
 
 uint64_t SlotValue(const Place& place, RecordId id) {
@@ -93,18 +90,17 @@ template <typename Visit>
 bool ForEachSlot(const Place& place, Visit visit) {
   // acquire: pairs with the release in AddGeneration().
   int count = generation_count.load(std::memory_order_acquire);
-  Pair pairs[kMaxGenerations];
+  Bucket* buckets[2 * kMaxGenerations];
   // All are asked of the memory at once, because most answers are to come from there.
-  for (int g = count - 1; g >= 0; g--) {
-    pairs[g] = BucketsOf(generations[g].load(std::memory_order_acquire), g, place);
-    __builtin_prefetch(pairs[g].first);
-    __builtin_prefetch(pairs[g].second);
+  Bucket** end = buckets;
+  for (int g = count - 1; g >= 0; g--, end += 2) {
+    BucketsOf(generations[g].load(std::memory_order_acquire), g, place, end);
+    __builtin_prefetch(end[0]);
+    __builtin_prefetch(end[1]);
   }
-  for (int g = count - 1; g >= 0; g--) {
-    for (Bucket* bucket : {pairs[g].first, pairs[g].second}) {
-      for (auto& slot : bucket->slots) {
-        if (visit(slot)) return true;
-      }
+  for (Bucket** bucket = buckets; bucket != end; bucket++) {
+    for (auto& slot : (*bucket)->slots) {
+      if (visit(slot)) return true;
     }
   }
   return false;

@@ -228,9 +228,10 @@ __attribute__((noinline)) bool StepOverSignal(StackMemory& memory, Registers* at
   return true;
 }
 
-// `kRbx` false: ends at a frame that is counted from rbx, with *needs_rbx set.
+// False: there is a frame that is counted from rbx, which `kRbx` false does not follow. Fills in *result, which is not
+// returned because a copy of it would wait for its parts to be written.
 template <bool kRbx, bool kAlongFramePointers>
-WalkResult Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own, bool* needs_rbx) {
+bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own, WalkResult* result) {
   // rbp kept, return address above it: what a frame pointer walk takes every function to do.
   constexpr FrameRule kFramePointerRule = FrameRule::Step(FrameRule::kFromRbp, 16, {true, -2}, {});
   StackMemory memory(start.sp);
@@ -238,7 +239,14 @@ WalkResult Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, cons
   const FrameRuleTable rules = FrameRuleTable::Newest();
   Registers at{start.pc, start.sp, start.fp, start.bx};
   Frame *next = frames, *const frames_end = frames + max_frames;
-  auto ended = [&](StackEnd end) { return WalkResult{static_cast<uint32_t>(next - frames), end, at.pc, at.sp, at.fp}; };
+  auto ended = [&](StackEnd end) {
+    result->depth = static_cast<uint32_t>(next - frames);
+    result->end = end;
+    result->pc = at.pc;
+    result->sp = at.sp;
+    result->fp = at.fp;
+    return true;
+  };
   // Our own frames count too: whatever happens, a walk is bounded.
   uint32_t own_left = 64;
   while (at.pc != 0) {
@@ -274,10 +282,7 @@ WalkResult Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, cons
         at = interrupted;
         continue;
       }
-      if (!kRbx && !rule.is_from_rsp() && __builtin_expect(rule.base() == FrameRule::kFromRbx, 0)) {
-        *needs_rbx = true;
-        return ended(StackEnd::kTruncated);
-      }
+      if (!kRbx && !rule.is_from_rsp() && __builtin_expect(rule.base() == FrameRule::kFromRbx, 0)) return false;
       if (!Step<kRbx>(rule, memory, &at)) return ended(StackEnd::kTruncated);
     }
   }
@@ -294,18 +299,14 @@ void InitFrameWalker(const void* above_main) {
 
 bool TryWalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
                     bool along_frame_pointers, WalkResult* walk) {
-  bool needs_rbx = false;
-  *walk = along_frame_pointers ? Walk<false, true>(start, frames, max_frames, own, &needs_rbx)
-                               : Walk<false, false>(start, frames, max_frames, own, &needs_rbx);
-  return !needs_rbx;
+  if (along_frame_pointers) return Walk<false, true>(start, frames, max_frames, own, walk);
+  return Walk<false, false>(start, frames, max_frames, own, walk);
 }
 
-WalkResult WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
-                       bool along_frame_pointers) {
-  WalkResult walk;
-  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, &walk)) return walk;
-  bool unused;
-  return Walk<true, false>(start, frames, max_frames, own, &unused);
+void WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
+                 bool along_frame_pointers, WalkResult* walk) {
+  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, walk)) return;
+  Walk<true, false>(start, frames, max_frames, own, walk);
 }
 
 }  // namespace leakshim

@@ -22,8 +22,8 @@ void InitFrameWalker(const void* above_main);
 
 // Walks from `at`, which is the state right behind a call (pc is a return address). `along_frame_pointers`: rules are
 // used for our own frames alone, everybody else is taken to keep rbp.
-WalkResult WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,
-                       bool along_frame_pointers);
+void WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own, bool along_frame_pointers,
+                 WalkResult* walk);
 
 // The same where rbx is not known. False: a frame is counted from it, and *walk is of no use.
 bool TryWalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,

@@ -40,7 +40,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
           "movq %%rbx, %3\n"
           "0:"
           : "=&r"(here.pc), "=&r"(here.sp), "=&r"(here.fp), "=&r"(here.bx));
-      walk = WalkByRules(here, frames, max_frames, own_code, along_frame_pointers);
+      WalkByRules(here, frames, max_frames, own_code, along_frame_pointers, &walk);
       // Not a tail call: the frame that `here` describes must stay.
       asm volatile("" ::: "memory");
       return walk;
@@ -52,7 +52,9 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
 }
 
 WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames) {
-  return WalkByRules(start, frames, max_frames, own_code, false);
+  WalkResult walk;
+  WalkByRules(start, frames, max_frames, own_code, false, &walk);
+  return walk;
 }
 
 }  // namespace leakshim

@@ -530,6 +530,12 @@ TEST(AgreementTest, FibersAndSmallThreadsAreWalkedToTheirEnd) {
   EXPECT_EQ(end_of_thread, StackEnd::kOutermost);
 }
 
+WalkResult Follow(const WalkStart& start, Frame* frames, uint32_t max_frames, bool along_frame_pointers) {
+  WalkResult walk;
+  WalkByRules(start, frames, max_frames, {}, along_frame_pointers, &walk);
+  return walk;
+}
+
 TEST(FrameWalkerTest, NoStackImageMakesItFault) {
   Init();
   std::mt19937_64 random(1);
@@ -556,7 +562,7 @@ TEST(FrameWalkerTest, NoStackImageMakesItFault) {
     WalkStart start{code[dice % 4] + dice / 4 % 4000, (base + dice / 7 % kBytes) & ~uintptr_t{dice % 5 == 0 ? 0u : 7u},
                     dice % 3 == 0 ? random() : base + random() % kBytes, base + random() % kBytes};
     Frame frames[128];
-    WalkResult walk = WalkByRules(start, frames, 128, {}, dice % 8 == 0);
+    WalkResult walk = Follow(start, frames, 128, dice % 8 == 0);
     ASSERT_LE(walk.depth, 128u);
   }
   munmap(memory, kBytes);
@@ -574,16 +580,16 @@ TEST(FrameWalkerTest, AFibersStackThatWasUnmappedIsNotTrusted) {
   const uintptr_t frame[2] = {0, 16};
   memcpy(memory + 10 * kPage, frame, sizeof(frame));
   Frame frames[16];
-  WalkResult walk = WalkByRules(start, frames, 16, {}, true);
+  WalkResult walk = Follow(start, frames, 16, true);
   EXPECT_EQ(walk.depth, 2u);
   EXPECT_EQ(walk.end, StackEnd::kUnknownCode);
   // A smaller stack at the same place.
   munmap(memory + 4 * kPage, 12 * kPage);
-  walk = WalkByRules(start, frames, 16, {}, true);
+  walk = Follow(start, frames, 16, true);
   EXPECT_EQ(walk.depth, 1u);
   EXPECT_EQ(walk.end, StackEnd::kTruncated);
   munmap(memory, 4 * kPage);
-  EXPECT_EQ(WalkByRules(start, frames, 16, {}, true).depth, 1u);
+  EXPECT_EQ(Follow(start, frames, 16, true).depth, 1u);
 }
 
 TEST(FrameWalkerTest, AStackWithoutMemoryIsNotRead) {
@@ -599,7 +605,7 @@ TEST(FrameWalkerTest, AStackWithoutMemoryIsNotRead) {
     for (bool along : {false, true}) {
       WalkStart start{reinterpret_cast<uintptr_t>(&unwind_test_recurse) + 20, sp, sp + 16, 0};
       Frame frames[16];
-      EXPECT_EQ(WalkByRules(start, frames, 16, {}, along).end, StackEnd::kTruncated);
+      EXPECT_EQ(Follow(start, frames, 16, along).end, StackEnd::kTruncated);
     }
   }
   munmap(memory, kPage);
