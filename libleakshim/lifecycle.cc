@@ -257,7 +257,7 @@ void OnLoad(int, char** arguments, char** environment) {
   capture_config.while_dormant = &Dumper::WhileDormant;
   if (!options.prof_active) {
     // Nothing will be sampled that could make the page, by which this process is to be woken.
-    Control::Open();
+    Control::Open(0);
     Control::TellActive(false);
   }
   RegisterForQuickExit();

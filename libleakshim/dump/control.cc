@@ -111,6 +111,17 @@ void CopyCut(char* to, size_t capacity, const char* from) {
   to[length] = 0;
 }
 
+// Whether a fork child was first seen less than a second ago. relaxed: threads that come together set equal times.
+bool IsYoung(uint32_t generation, uint64_t now_ns) {
+  static constinit Atomic<uint32_t> met{0};
+  static constinit Atomic<uint64_t> met_ns{0};
+  if (met.load(std::memory_order_relaxed) != generation) {
+    met_ns.store(now_ns, std::memory_order_relaxed);
+    met.store(generation, std::memory_order_relaxed);
+  }
+  return now_ns < met_ns.load(std::memory_order_relaxed) + kSecondNs;
+}
+
 ControlPage* Current() {
   // acquire: pairs with Open(); the page is filled in.
   ControlPage* current = page.load(std::memory_order_acquire);
@@ -125,10 +136,11 @@ void Control::Init(const char* prefix, const char* temporary_directory) {
   temporary = temporary_directory;
 }
 
-void Control::Open() {
+void Control::Open(uint64_t now_ns) {
   uint32_t generation = os::ProcessGeneration(), seen = page_generation.load(std::memory_order_relaxed);
+  if (seen == generation || (generation > 1 && IsYoung(generation, now_ns))) return;
   // One thread of each process makes it; a parent's page is the parent's, and stays mapped.
-  if (seen == generation || os::ProcessId() != os::GenerationProcessId() ||
+  if (os::ProcessId() != os::GenerationProcessId() ||
       !page_generation.compare_exchange_strong(seen, generation, std::memory_order_relaxed)) {
     return;
   }

@@ -22,8 +22,9 @@ class Control {
   // Context: the constructor; the texts must stay.
   static void Init(const char* prefix, const char* temporary_directory);
 
-  // Makes the page of this process if there is none (a fork child's parent's does not count). Cheap when there is.
-  static void Open();
+  // Makes the page of this process if there is none (a fork child's parent's does not count). Cheap when there is. A
+  // fork child has none in its first second: thousands of them may end by _exit, which would leave each one's behind.
+  static void Open(uint64_t now_ns);
   // Removes it. Context: exit.
   static void Close();
 

@@ -247,7 +247,7 @@ void Dumper::WhileDormant() {
 }
 
 void Dumper::AfterSample(uint64_t now_ns, uint64_t allocated_bytes) {
-  Control::Open();
+  Control::Open(now_ns);
   Control::Update(now_ns, triggers.next_time_ns());
   Control::Request request;
   if (Control::Take(&request) && Obey(request, now_ns)) {

@@ -39,10 +39,10 @@ class Running:
         return subprocess.run([CLI, *arguments], env=self.env, capture_output=True, text=True, timeout=60,
                               errors="replace", **options)
 
-    def pages(self):
+    def pages(self, pid=None):
         places = [f"/run/user/{self.user}/leakshim", f"{self.temporary}/leakshim-{self.user}"]
         return [os.path.join(place, name) for place in places if os.path.isdir(place) for name in os.listdir(place)
-                if name.startswith(self.pid + ".")]
+                if name.startswith((pid or self.pid) + ".")]
 
     def wait_for_page(self):
         deadline = time.monotonic() + 20
@@ -202,6 +202,64 @@ def after_a_kill_the_page_tells_the_last_state():
         assert not running.pages()
         asked = running.cli("dump", running.pid)
         assert asked.returncode == 2 and "no process" in asked.stderr, asked
+
+
+def of_many_dead_the_latest_are_told_and_all_cleaned_up():
+    with busy() as running:
+        time.sleep(1.2)
+        running.process.kill()
+        running.process.wait()
+        page, = running.pages()
+        with open(page, "rb") as file:
+            content = file.read()
+        for number in range(300):
+            with open(page.replace(".page", f"{number}.page"), "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(content)
+        lines = running.cli("status").stdout.splitlines()
+        ours = [line for line in lines if line.split()[0] == running.pid]
+        assert len(ours) == 20 and all(" dead " in line for line in ours), lines
+        assert "and 281 that ended before these dead ones" in lines, lines
+        assert not running.pages(), running.pages()
+
+
+def fork_children_that_end_at_once_leave_no_pages():
+    program = """
+import os, time
+def work(): return [bytes(100_000) for _ in range(20)]
+work()
+ended = []
+for _ in range(50):
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    ended.append(child)
+    os.waitpid(child, 0)
+child = os.fork()
+if child: print(child, *ended, flush=True)
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    work()
+    time.sleep(0.05)
+"""
+    running = Running(["python3", "-c", program], "lg_prof_sample:12,prof_final:false", stdout=subprocess.PIPE)
+    alive = None
+    try:
+        alive, *ended = running.process.stdout.readline().split()
+        assert len(ended) == 50 and len(running.pages(running.pid)) == 1, ended
+        left = [page for pid in ended for page in running.pages(pid)]
+        assert not left, left
+        deadline = time.monotonic() + 20
+        while not running.pages(alive):
+            assert time.monotonic() < deadline, "the child that lives on has no page"
+            time.sleep(0.05)
+        rows = [line.split()[:2] for line in running.cli("status").stdout.splitlines()]
+        assert [alive, "on"] in rows and [running.pid, "on"] in rows, rows
+    finally:
+        for pid in filter(None, (alive, running.pid)):
+            os.kill(int(pid), signal.SIGKILL)
+        running.process.wait()
 
 
 def who_is_not_there_or_does_not_answer_is_told_by_status():
@@ -416,6 +474,7 @@ if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
         a_dump_is_made_and_named, a_deep_dump_asks_malloc_and_no_other_does, a_setting_takes_hold_and_old_samples_keep_their_weight,
         totals_stay_unbiased_over_changes_of_the_interval, a_dormant_process_is_woken, after_a_kill_the_page_tells_the_last_state,
+        of_many_dead_the_latest_are_told_and_all_cleaned_up, fork_children_that_end_at_once_leave_no_pages,
         who_is_not_there_or_does_not_answer_is_told_by_status,
         a_process_that_ends_meanwhile_is_not_waited_for, another_user_is_refused, what_others_planted_is_not_used,
         a_damaged_page_harms_nobody, processes_in_containers_are_found_from_the_host, status_dump_and_set_work_on_real_programs_for_their_user_and_for_root)})

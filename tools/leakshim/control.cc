@@ -214,7 +214,8 @@ int Status(absl::Span<char* const> arguments) {
     PrintAll(page);
     return 0;
   }
-  std::vector<Page> pages = Pages();
+  std::vector<std::string> older;
+  std::vector<Page> pages = Pages(&older);
   if (pages.empty()) {
     std::puts("no process of yours runs under libleakshim.so");
     return 0;
@@ -225,6 +226,8 @@ int Status(absl::Span<char* const> arguments) {
     // Its last state has been told.
     if (!page.alive) unlink(page.path.c_str());
   }
+  for (const std::string& path : older) unlink(path.c_str());
+  if (!older.empty()) absl::PrintF("and %d that ended before these dead ones\n", older.size());
   return 0;
 }
 

@@ -60,7 +60,25 @@ Page OpenPage(const std::string& path, unsigned owner) {
   if (opened.page == nullptr) return opened;
   opened.pid = opened->pid;
   opened.alive = opened.pid > 0 && StartTicks(opened.pid) == opened->start_ticks && opened->start_ticks != 0;
+  if (!opened.alive) {
+    std::shared_ptr<ControlPage> copy(static_cast<ControlPage*>(std::malloc(kControlPageBytes)), std::free);
+    if (copy != nullptr) memcpy(static_cast<void*>(copy.get()), opened.page.get(), kControlPageBytes);
+    opened.page = std::move(copy);
+  }
   return opened;
+}
+
+// Leaves the latest kMostDead in `dead`.
+void KeepLatest(std::vector<Page>* dead, std::vector<std::string>* older) {
+  if (dead->size() <= kMostDead) return;
+  const auto latest = [](const Page& page) { return std::max(page->updated_ns.load(), page->began_ns); };
+  const auto end = dead->begin() + kMostDead;
+  std::nth_element(dead->begin(), end, dead->end(),
+                   [&](const Page& a, const Page& b) { return latest(a) > latest(b); });
+  if (older != nullptr) {
+    for (auto page = end; page != dead->end(); ++page) older->push_back(std::move(page->path));
+  }
+  dead->erase(end, dead->end());
 }
 
 // Whether a process sees other files than we do, or has another pid to itself.
@@ -122,7 +140,9 @@ Page PageElsewhere(int pid) {
   return opened;
 }
 
+// Two ways to one page, whose name is its own in any folder.
 bool IsSameFile(const std::string& a, const std::string& b) {
+  if (fs::path(a).filename() != fs::path(b).filename()) return false;
   std::error_code error;
   return fs::equivalent(a, b, error) && !error;
 }
@@ -136,8 +156,8 @@ void CleanText(char* text, size_t bytes) {
   }
 }
 
-std::vector<Page> Pages() {
-  std::vector<Page> pages;
+std::vector<Page> Pages(std::vector<std::string>* older) {
+  std::vector<Page> pages, dead;
   for (const std::string& directory : PageDirectories(geteuid(), getenv("TMPDIR"))) {
     struct stat status {};
     // A directory that others may write to could hold anything.
@@ -147,7 +167,9 @@ std::vector<Page> Pages() {
     for (const auto& entry : fs::directory_iterator(directory, error)) {
       if (!absl::EndsWith(entry.path().filename().string(), kControlPageSuffix)) continue;
       Page page = OpenPage(entry.path(), status.st_uid);
-      if (page.page != nullptr) pages.push_back(std::move(page));
+      if (page.page == nullptr) continue;
+      (page.alive ? pages : dead).push_back(std::move(page));
+      if (dead.size() > 10 * kMostDead) KeepLatest(&dead, older);
     }
   }
   std::error_code error;
@@ -157,12 +179,14 @@ std::vector<Page> Pages() {
     Page page = PageElsewhere(pid);
     if (page.page == nullptr) continue;
     // A folder that a container shares with us was looked at already, with a pid in it that means nothing here.
-    const auto same = std::find_if(pages.begin(), pages.end(), [&](const Page& other) {
-      return other.files.empty() && IsSameFile(other.path, page.path);
-    });
-    if (same != pages.end()) pages.erase(same);
+    const auto same = [&](const std::string& path) { return IsSameFile(path, page.path); };
+    std::erase_if(pages, [&](const Page& other) { return other.files.empty() && same(other.path); });
+    std::erase_if(dead, [&](const Page& other) { return same(other.path); });
+    if (older != nullptr) std::erase_if(*older, same);
     pages.push_back(std::move(page));
   }
+  KeepLatest(&dead, older);
+  std::move(dead.begin(), dead.end(), std::back_inserter(pages));
   std::sort(pages.begin(), pages.end(), [](const Page& a, const Page& b) { return a.pid < b.pid; });
   return pages;
 }

@@ -10,7 +10,7 @@
 
 namespace leakshim {
 
-// A page mapped into this process; `page` is null where there is none.
+// A living process's page, mapped into this one, or a copy of what a dead one left; `page` is null where there is none.
 struct Page {
   std::string path;   // as it can be opened here
   std::string files;  // to be put before paths that the process tells; empty: it sees what we see
@@ -21,8 +21,11 @@ struct Page {
 };
 
 // All pages that can be opened, ordered by pid: of this user, and of everybody for root. Those of living processes in
-// containers, or with a /tmp of their own, are among them where the kernel lets this user look at such a process.
-std::vector<Page> Pages();
+// containers, or with a /tmp of their own, are among them where the kernel lets this user look at such a process. Of
+// dead ones, of which there may be a hundred thousand where a host kills its workers, the latest kMostDead alone, as
+// copies; the files of the others go to `older`, if not null.
+inline constexpr size_t kMostDead = 20;
+std::vector<Page> Pages(std::vector<std::string>* older = nullptr);
 
 // The page of the living process `pid`, or none.
 Page PageOf(int pid);
