@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the library's books take for each live sample, stack and thread, and what a dump makes a program wait.
+"""What the library's books take for each live sample, stack, thread and module, and what a dump makes a program wait.
 
     bench/overhead/memory.py build/release
 
@@ -29,7 +29,7 @@ def run(command, build, conf):
 
 def memory(build):
     print(f"{'for each':12}{'bytes':>8}")
-    for what, few, many in (("samples", 100_000, 500_000), ("stacks", 10_000, 60_000), ("threads", 10, 1010)):
+    for what, few, many in (("samples", 100_000, 500_000), ("stacks", 10_000, 60_000), ("threads", 10, 1010), ("modules", 10, 510)):
         mapped = []
         for count in (few, many):
             out = run([os.path.join(build, "memory_probe"), what, str(count)], build, "lg_prof_sample:0,prof_prefix:,prof_mem:1G")[0]

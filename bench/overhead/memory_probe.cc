@@ -1,17 +1,20 @@
-// What the library's books take of memory: `memory_probe samples|stacks|threads COUNT`, under the library with
-// lg_prof_sample:0, makes so many live samples under one stack, stacks of some 20 frames, or threads with one sample
-// each, and prints
+// What the library's books take of memory: `memory_probe samples|stacks|threads|modules COUNT`, under the library
+// with lg_prof_sample:0, makes so many live samples under one stack, stacks of some 20 frames, threads with one sample
+// each, or modules with a frame each (copies of the plugin, in the working directory), and prints
 //
 //     mapped <bytes by the library's own count> samples <n> stacks <n>
 //
 // memory.py beside this file runs it.
 
+#include <dlfcn.h>
 #include <pthread.h>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -54,6 +57,15 @@ int main(int argument_count, char** arguments) {
     Print();
   } else if (strcmp(arguments[1], "stacks") == 0) {
     for (unsigned i = 0; i < count; i++) Descend<0>(i * 2, 16);
+    Print();
+  } else if (strcmp(arguments[1], "modules") == 0) {
+    for (unsigned i = 0; i < count; i++) {
+      const std::string copy = "./plugin" + std::to_string(i) + ".so";
+      std::filesystem::copy_file(MEMORY_PLUGIN, copy);
+      void* plugin = dlopen(copy.c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (plugin == nullptr) return 1;
+      reinterpret_cast<void (*)(void (*)())>(dlsym(plugin, "plugin_call"))(&Keep);
+    }
     Print();
   } else {
     pthread_barrier_t barrier;
