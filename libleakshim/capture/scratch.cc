@@ -1,12 +1,16 @@
 #include "capture/scratch.h"
 
 #include "os/os.h"
+#include "os/shards.h"
 
 namespace leakshim {
 namespace {
 
-// Top of a stack of free blocks. Blocks are page-aligned, so the low 12 bits and the upper 16 count the changes: a
-// block that was taken and given back meanwhile is not mistaken for an untouched one.
+// One free block for each group of threads, nullptr: none there. Threads of different groups share no line.
+constinit os::Sharded<Atomic<ScratchBlock*>> near;
+
+// What has no room there: top of a stack of free blocks. Blocks are page-aligned, so the low 12 bits and the upper 16
+// count the changes: a block that was taken and given back meanwhile is not mistaken for an untouched one.
 constinit Atomic<uint64_t> top{0};
 constinit Atomic<uint32_t> max_frames{128};
 
@@ -32,6 +36,8 @@ uint32_t ScratchPool::MaxFrames() {
 }
 
 ScratchBlock* ScratchPool::Take() {
+  // acquire: pairs with Give(); who wrote into the block before is done with it.
+  if (ScratchBlock* block = near.OfThread().exchange(nullptr, std::memory_order_acquire)) return block;
   // acquire: pairs with Give(); the block's `next` is what its giver wrote. Reading `next` of a block that another
   // thread has just taken is harmless, because blocks stay mapped, and the exchange then fails.
   uint64_t word = top.load(std::memory_order_acquire);
@@ -43,6 +49,10 @@ ScratchBlock* ScratchPool::Take() {
 }
 
 void ScratchPool::Give(ScratchBlock* block) {
+  ScratchBlock* none = nullptr;
+  // release: pairs with the acquire in Take().
+  if (near.OfThread().compare_exchange_strong(none, block, std::memory_order_release, std::memory_order_relaxed))
+    return;
   uint64_t word = top.load(std::memory_order_relaxed);
   do block->next.store(BlockOf(word), std::memory_order_relaxed);
   // release: pairs with the acquire in Take().
@@ -51,6 +61,7 @@ void ScratchPool::Give(ScratchBlock* block) {
 
 void ScratchPool::ForgetForTesting() {
   top.store(0);
+  for (auto& line : near) line.value.store(nullptr);
 }
 
 }  // namespace leakshim

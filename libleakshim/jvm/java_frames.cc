@@ -10,6 +10,7 @@
 #include "os/atomic.h"
 #include "os/format.h"
 #include "os/os.h"
+#include "os/shards.h"
 #include "unwind/module_map.h"
 
 namespace leakshim {
@@ -40,7 +41,7 @@ constinit Atomic<uint32_t> failures{0};
 constexpr uint64_t kMostCut = 64;
 
 // relaxed: for reporting only.
-constinit Atomic<uint64_t> samples_whole{0}, samples_depth_limit{0}, samples_cut{0};
+constinit os::ShardedCounter samples_whole, samples_depth_limit, samples_cut;
 
 // Where a walk ends in unknown code and no libjvm was met, the loader's list is looked through for one, this often.
 constexpr uint64_t kLookNs = 1'000'000'000u;
@@ -111,7 +112,7 @@ bool KnownNameIsRight() {
 
 // The outcome of one walk, for the books and for the test.
 void Judge(Phase now, bool whole, bool named, bool full) {
-  (whole ? samples_whole : full ? samples_depth_limit : samples_cut).fetch_add(1, std::memory_order_relaxed);
+  (whole ? samples_whole : full ? samples_depth_limit : samples_cut).Add(1);
   if (full || (now == Phase::kOn && whole)) return;
   if (now == Phase::kTrying && whole && named) {
     if (!KnownNameIsRight()) return SwitchOff("self-test failed: java.lang.Object has another name");
@@ -120,8 +121,7 @@ void Judge(Phase now, bool whole, bool named, bool full) {
     if (failures.fetch_add(1, std::memory_order_relaxed) + 1 == kMostFailures) {
       SwitchOff("self-test failed: the first Java stacks could not be walked");
     }
-  } else if (uint64_t cut = samples_cut.load(std::memory_order_relaxed);
-             cut >= kMostCut && cut > samples_whole.load(std::memory_order_relaxed)) {
+  } else if (uint64_t cut = samples_cut.Sum(); cut >= kMostCut && cut > samples_whole.Sum()) {
     SwitchOff("most Java stacks could not be walked");
   }
 }
@@ -253,8 +253,7 @@ JavaStatus ReadJavaStatus() {
 }
 
 JavaBooks ReadJavaBooks() {
-  JavaBooks books{0, samples_whole.load(std::memory_order_relaxed), samples_depth_limit.load(std::memory_order_relaxed),
-                  samples_cut.load(std::memory_order_relaxed)};
+  JavaBooks books{0, samples_whole.Sum(), samples_depth_limit.Sum(), samples_cut.Sum()};
   books.samples = books.whole + books.depth_limit + books.cut;
   return books;
 }
