@@ -380,7 +380,9 @@ std::string HelpText() {
       absl::StrAppend(&text, std::exchange(left, ""), flag.help, "\n");
     }
   }
-  absl::StrAppend(&text, "\nExit status: 0 done, 1 bad usage, 2 a profile could not be read, 3 a limit was passed. More: man leakprof\n");
+  absl::StrAppend(
+      &text,
+      "\nExit status: 0 done, 1 bad usage, 2 a profile could not be read, 3 a limit was passed. More: man leakprof\n");
   return text;
 }
 
