@@ -16,6 +16,9 @@ constexpr double kUnevenAlpha = 0.005;
 constexpr double kStillUnevenAlpha = 0.1;
 // Below this share of the whole window's slope its second half has come to rest.
 constexpr double kFades = 0.25;
+// Above this share of its first half's slope the second half is as fast: where nothing hides it (resident memory is
+// exact) a bend of one in a hundred is certain, and means nothing.
+constexpr double kAsFast = 0.8;
 constexpr size_t kFewestInWindow = 6;
 
 double Dot(const Vector& a, const Vector& b) {
@@ -317,7 +320,8 @@ Growth MeasureGrowth(const Curve& curve) {
     // A curve that fills and stays leaves residuals in which the bend drowns; its halves still tell it.
     const bool fades = growth.slope.Above(kUnevenAlpha) && growth.late.value < kFades * growth.slope.value;
     if (bend.Above(kUnevenAlpha)) growth.shape = Shape::kQuickening;
-    if (bend.Below(uneven_alpha) || fades) growth.shape = Shape::kSlowing;
+    const bool slower = growth.late.value < kAsFast * (growth.late.value - bend.value);
+    if ((bend.Below(uneven_alpha) && slower) || fades) growth.shape = Shape::kSlowing;
     if (growth.shape == Shape::kEven) break;
     // What was slowing so far has to show that it no longer does.
     if (growth.shape == Shape::kSlowing && last < n) uneven_alpha = kStillUnevenAlpha;

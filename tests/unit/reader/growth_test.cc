@@ -188,6 +188,29 @@ TEST(GrowthTest, ExactValuesOnALineHaveNoError) {
   EXPECT_TRUE(growth.Grows());
 }
 
+// Resident memory as a kernel told it while its load slowed the program down by a twentieth: a certain bend of no
+// importance. A cache that fills as exactly comes to rest.
+TEST(GrowthTest, AnExactCurveThatSlowsALittleStillGrows) {
+  const std::vector<double> resident = {10297344, 16719872, 23146496, 29503488, 35926016, 42291200,
+                                        48517120, 54874112, 61231104, 67457024, 73826304, 79986688,
+                                        86278144, 92372992, 98402304, 104632320};
+  Curve curve;
+  for (size_t i = 0; i < resident.size(); ++i) curve.times.push_back(static_cast<double>(i));
+  curve.values = resident;
+  EXPECT_TRUE(MeasureGrowth(curve).Grows());
+  for (double rate_lost : {0.002, 0.01, 0.05}) {
+    for (size_t i = 0; i < resident.size(); ++i) {
+      const double t = curve.times[i] / 15;
+      curve.values[i] = 1e8 * (t - rate_lost * t * t);
+    }
+    EXPECT_TRUE(MeasureGrowth(curve).Grows()) << rate_lost;
+  }
+  for (double tau : {1.0, 2.0, 4.0, 8.0, 12.0}) {
+    for (size_t i = 0; i < resident.size(); ++i) curve.values[i] = 1e8 * (1 - std::exp(-curve.times[i] / tau));
+    EXPECT_FALSE(MeasureGrowth(curve).Grows()) << tau;
+  }
+}
+
 TEST(GrowthTest, OneBlockAtATimeWithLongWaitsGrows) {
   Curve curve;
   for (int i = 0; i < 24; ++i) {
