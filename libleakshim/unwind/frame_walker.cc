@@ -59,7 +59,7 @@ class StackMemory {
     if (!os::PageIsReadable(low_)) high_ = low_;
   }
 
-  // Whether all from the sp that was entered with up to `end` can be read.
+  // Whether all from the sp that was entered with up to `end`, which lies above it, can be read.
   __attribute__((always_inline)) bool ReachesTo(uintptr_t end) const { return end <= high_; }
 
   // Reads the word at `address`, which is a multiple of 8. False: not readable.
@@ -222,6 +222,8 @@ __attribute__((noinline)) bool StepOverSignal(StackMemory& memory, Registers* at
       !memory.Read(frame + 128, &at->bx)) {
     return false;
   }
+  // Beyond, sums of it could wrap around.
+  if (at->sp >= kUserEnd) return false;
   // Interrupted, not calling: one is added, so that a reader's minus one names the instruction itself.
   at->pc++;
   memory.EnterInterrupted(at->sp);
@@ -247,6 +249,7 @@ bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnC
     result->fp = at.fp;
     return true;
   };
+  if (start.sp >= kUserEnd) return ended(StackEnd::kTruncated);
   // Our own frames count too: whatever happens, a walk is bounded.
   uint32_t own_left = 64;
   while (at.pc != 0) {

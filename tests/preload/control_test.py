@@ -199,6 +199,7 @@ def after_a_kill_the_page_tells_the_last_state():
         assert len(running.pages()) == 1
         row = [line for line in running.cli("status").stdout.splitlines() if line.split()[0] == running.pid]
         assert len(row) == 1 and " dead " in row[0] and "~" in row[0], row
+        assert " in " not in row[0], f"no dump comes any more: {row}"
         assert not running.pages()
         asked = running.cli("dump", running.pid)
         assert asked.returncode == 2 and "no process" in asked.stderr, asked

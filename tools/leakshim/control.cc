@@ -101,7 +101,8 @@ void PrintRow(const Page& page) {
   absl::PrintF("%7d  %-8s %9s %9s %9s %8d %6d  %-10s %s\n", page.pid, State(page), Time(now - page->began_ns),
                absl::StrCat("~", FormatBytes(page->live_bytes.load())), Growth(*page.page), page->samples.load(),
                page->dumps_written.load(),
-               next == ~uint64_t{0} || next <= now ? "-" : absl::StrCat("in ", Time(next - now)), page->executable);
+               !page.alive || next == ~uint64_t{0} || next <= now ? "-" : absl::StrCat("in ", Time(next - now)),
+               page->executable);
 }
 
 void PrintAll(const Page& page) {

@@ -7,13 +7,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
+
+#include "os/shards.h"
 
 namespace leakshim {
 namespace {
@@ -84,6 +90,28 @@ TEST(OsTest, ErrorsAreResultsAndErrnoStays) {
   EXPECT_EQ(os::ReadFile("/nonexistent/file", &byte, 1), -ENOENT);
   EXPECT_EQ(os::WriteAll(-1, "x", 1), -EBADF);
   EXPECT_EQ(errno, 4711);
+}
+
+TEST(OsTest, ThreadsAreSpreadOverTheShardsAndNothingIsLostInThem) {
+  constexpr int kThreads = 64, kAdds = 1000;
+  static os::ShardedCounter counter;
+  std::barrier all_run(kThreads);
+  std::mutex mutex;
+  std::map<unsigned, int> threads_of;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; t++) {
+    threads.emplace_back([&] {
+      // All at once: each has a stack of its own.
+      all_run.arrive_and_wait();
+      for (int i = 0; i < kAdds; i++) counter.Add(1);
+      const std::lock_guard lock(mutex);
+      threads_of[os::ShardOfThread()]++;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(counter.Sum(), uint64_t{kThreads} * kAdds);
+  EXPECT_LT(threads_of.rbegin()->first, 1u << os::kShardsLg);
+  EXPECT_GE(threads_of.size(), size_t{1} << (os::kShardsLg - 1));
 }
 
 TEST_F(OsFilesTest, RenameNeverReplacesAFile) {

@@ -592,6 +592,19 @@ TEST(FrameWalkerTest, AFibersStackThatWasUnmappedIsNotTrusted) {
   EXPECT_EQ(Follow(start, frames, 16, true).depth, 1u);
 }
 
+// A thread that died of a wild stack pointer, whose handler allocates: the next frame's end wraps around to low
+// addresses.
+TEST(FrameWalkerTest, AStackPointerAtTheEndOfAllAddressesIsNotFollowed) {
+  Init();
+  for (uintptr_t sp : {~uintptr_t{7}, ~uintptr_t{15}, ~uintptr_t{4095}, uintptr_t{1} << 63, uintptr_t{1} << 47}) {
+    for (bool along : {false, true}) {
+      WalkStart start{reinterpret_cast<uintptr_t>(&unwind_test_recurse) + 20, sp, sp + 16, 0};
+      Frame frames[16];
+      EXPECT_EQ(Follow(start, frames, 16, along).end, StackEnd::kTruncated) << std::hex << sp;
+    }
+  }
+}
+
 TEST(FrameWalkerTest, AStackWithoutMemoryIsNotRead) {
   Init();
   // A signal that comes because the stack is at its end: the frame below the handler's has no memory.
