@@ -67,7 +67,7 @@ __attribute__((noinline)) void Sample() {
   ScratchBlock* scratch = ScratchPool::Take();
   if (scratch == nullptr) return;
   WalkResult walk = WalkStack(UnwindMethod::kCfi, nullptr, scratch->frames, ScratchPool::MaxFrames(), &scratch->unwind);
-  AppendJavaFrames(&walk, scratch->frames, ScratchPool::MaxFrames());
+  AppendJavaFrames(&walk, scratch->frames, ScratchPool::MaxFrames(), &scratch->unwind);
   StackTable::Intern(scratch->frames, walk.depth, false);
   bool java = false;
   uint32_t depth = walk.depth;

@@ -78,14 +78,21 @@ StackId InternShortened(const Frame* frames, uint32_t depth) {
 StackId CaptureStack(const void* hook, const WalkStart& caller) {
   ScratchBlock* scratch = ScratchPool::Take();
   if (scratch == nullptr) return InternShortened(nullptr, 0);
-  scratch->frames[0] = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
+  Frame leaf = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
+  bool same_leaf = scratch->frames[0] == leaf;
+  scratch->frames[0] = leaf;
   WalkResult walk =
       WalkStack(capture_config.unwind, &caller, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
-  AppendJavaFrames(&walk, scratch->frames + 1, ScratchPool::MaxFrames() - 1);
-  bool truncated = walk.end == StackEnd::kTruncated;
-  if (truncated) Count(capture_books.truncated_stacks);
-  StackId stack = StackTable::Intern(scratch->frames, walk.depth + 1, truncated);
-  if (stack == 0) stack = InternShortened(scratch->frames, walk.depth + 1);
+  uint32_t walked = walk.depth;
+  AppendJavaFrames(&walk, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
+  StackId stack = scratch->stack;
+  if (stack == 0 || !walk.repeated || !same_leaf || walk.depth != walked) {
+    bool truncated = walk.end == StackEnd::kTruncated;
+    if (truncated) Count(capture_books.truncated_stacks);
+    stack = StackTable::Intern(scratch->frames, walk.depth + 1, truncated);
+    scratch->stack = walk.depth == walked ? stack : 0;
+    if (stack == 0) stack = InternShortened(scratch->frames, walk.depth + 1);
+  }
   ScratchPool::Give(scratch);
   return stack;
 }

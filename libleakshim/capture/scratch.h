@@ -19,6 +19,7 @@ inline constexpr uint32_t kMaxStackFrames = 1024;  // upper bound of prof_bt_max
 struct ScratchBlock {
   Atomic<ScratchBlock*> next;  // in the pool
   UnwindScratch unwind;
+  uint32_t stack;  // StackId that the frames of the last walk have; 0: they are not those of the walk alone
   Frame frames[];  // MaxFrames() of them
 };
 

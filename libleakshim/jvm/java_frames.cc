@@ -129,8 +129,8 @@ void Judge(Phase now, bool whole, bool named, bool full) {
 // Takes the frames of one sample from `walk` on.
 class Appender {
  public:
-  Appender(WalkResult* walk, Frame* frames, uint32_t max_frames, Phase now)
-      : walk_(*walk), frames_(frames), max_frames_(max_frames), now_(now) {}
+  Appender(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch, Phase now)
+      : walk_(*walk), frames_(frames), max_frames_(max_frames), scratch_(scratch), now_(now) {}
 
   void Run() {
     vm::JavaThread thread;
@@ -200,7 +200,7 @@ class Appender {
         return Judge(now_, segment.next.sp == 0, named, true);
       }
       WalkResult native = WalkStackFrom({segment.caller_pc, segment.caller_sp, segment.caller_fp, segment.caller_bx},
-                                        frames_ + walk_.depth, max_frames_ - walk_.depth);
+                                        frames_ + walk_.depth, max_frames_ - walk_.depth, scratch_);
       walk_.depth += native.depth;
       walk_.end = native.end;
       walk_.pc = native.pc;
@@ -219,6 +219,7 @@ class Appender {
   WalkResult& walk_;
   Frame* const frames_;
   const uint32_t max_frames_;
+  UnwindScratch* const scratch_;
   const Phase now_;
 };
 
@@ -229,13 +230,14 @@ void InitJavaFrames(bool wanted) {
   if (!wanted) SwitchOff("prof_java:false");
 }
 
-__attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames) {
+__attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames,
+                                                UnwindScratch* scratch) {
   if (JvmModule() == kNoModule) {
     if (walk->end == StackEnd::kUnknownCode) LookForJvmAtTimes();
     if (JvmModule() == kNoModule) return;
   }
   Phase now = Advance();
-  if (now == Phase::kTrying || now == Phase::kOn) return Appender(walk, frames, max_frames, now).Run();
+  if (now == Phase::kTrying || now == Phase::kOn) return Appender(walk, frames, max_frames, scratch, now).Run();
   // Code that a JVM made, and no means to tell more.
   if (walk->end != StackEnd::kUnknownCode || walk->depth == 0) return;
   if (Frame unknown = JavaNames::Unknown()) frames[walk->depth - 1] = unknown;

@@ -20,7 +20,7 @@ namespace leakshim {
 void InitJavaFrames(bool wanted);
 
 // Completes a native walk that is in frames[0, walk->depth). The frame of unknown code that ended it is replaced.
-void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames);
+void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
 
 // For dumps.
 struct JavaStatus {

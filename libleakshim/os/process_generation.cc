@@ -14,7 +14,6 @@ namespace leakshim::os {
 namespace {
 
 constexpr size_t kPageBytes = 4096;
-constinit std::atomic<std::atomic<uint32_t>*> wiped_word{nullptr};
 // Where pages cannot be wiped: one that a fork child does not get at all.
 constinit std::atomic<void*> missing_page{nullptr};
 constinit std::atomic<uint32_t> last_generation{1};
@@ -38,6 +37,8 @@ bool InMemoryOfOrigin() {
 
 }  // namespace
 
+constinit std::atomic<std::atomic<uint32_t>*> wiped_word{nullptr};
+
 void InitProcessGeneration() {
   known_pid.store(ProcessId(), std::memory_order_relaxed);
   auto* word = static_cast<std::atomic<uint32_t>*>(MapWithAdvice(MADV_WIPEONFORK));
@@ -49,7 +50,7 @@ void InitProcessGeneration() {
   wiped_word.store(word, std::memory_order_release);
 }
 
-uint32_t ProcessGeneration() {
+uint32_t ProcessGenerationSlow() {
   std::atomic<uint32_t>* word = wiped_word.load(std::memory_order_acquire);
   if (word != nullptr) {
     uint32_t generation = word->load(std::memory_order_relaxed);

@@ -126,7 +126,8 @@ class MetModules {
   bool Contains(uintptr_t pc) const { return pc - start_ < bytes_; }
   bool is_own() const { return is_own_; }  // this library itself
   uint64_t salt() const { return salt_; }
-  Frame frame_bits() const { return frame_bits_; }  // of a frame in it, beside the pc
+  Frame frame_bits() const { return frame_bits_; }      // of a frame in it, beside the pc
+  uintptr_t step_flags() const { return step_flags_; }  // of a WalkStep in it
 
  private:
   __attribute__((noinline)) bool EnterOther(uintptr_t pc) {
@@ -146,6 +147,7 @@ class MetModules {
     is_own_ = own_.start >= module->start && own_.start < module->end;
     salt_ = FrameRuleTable::Salt(module->id);
     frame_bits_ = NativeFrame(0, module->id);
+    step_flags_ = (is_own_ ? WalkStep::kHidden : 0) | (module->permanent ? 0 : WalkStep::kUnloadable);
     return true;
   }
 
@@ -155,6 +157,7 @@ class MetModules {
   const Module* current_ = nullptr;
   uint64_t salt_ = 0;
   Frame frame_bits_ = 0;
+  uintptr_t step_flags_ = 0;
   bool is_own_ = false;
   const Module* met_[kMost];
   int count_ = 0;
@@ -163,6 +166,129 @@ class MetModules {
 // The registers that rules are about.
 struct Registers {
   uintptr_t pc, sp, fp, bx;
+};
+
+// Goes along a memo, and makes the next one.
+class LastWalk {
+ public:
+  explicit LastWalk(WalkMemo* memo) : memo_(memo) {
+    if (memo == nullptr) return;
+    old_ = &memo->walks[memo->last];
+    fresh_ = &memo->walks[memo->last ^ 1];
+    next_ = old_->steps;
+    end_ = next_ + old_->count;
+    recording_ = true;
+  }
+  LastWalk(const LastWalk&) = delete;
+  LastWalk& operator=(const LastWalk&) = delete;
+
+  // Whether the last walk was where this one is.
+  __attribute__((always_inline)) bool Meets(const Registers& at) {
+    while (next_ != end_ && next_->sp < at.sp) next_++;
+    return next_ != end_ && next_->sp == at.sp && PcOf(*next_) == at.pc && next_->fp == at.fp;
+  }
+
+  enum class Met { kChange, kNoRoom, kOutermost };
+  // Moves on from where Meets() said true, as far as the last walk is still true, and shows the frames that it leaves
+  // behind. *at is the state that it comes to; kOutermost: it is the walk's last.
+  __attribute__((always_inline)) Met Follow(const StackMemory& memory, Registers* at, Frame** frames,
+                                            const Frame* frames_end) {
+    const WalkStep *const first = next_, *step = first, *const last = end_ - 1;
+    bool room = true;
+    for (; step != last && IsTrue(step[0], step[1], memory); step++) {
+      room = Show(*step, frames, frames_end);
+      if (!room) break;
+    }
+    at->pc = PcOf(*step), at->sp = step->sp, at->fp = step->fp;
+    next_ = step + 1;
+    if (at_start_ && step == last && first == old_->steps) {
+      // A walk that repeats another leaves the memo as it is.
+      recording_ = false;
+    } else {
+      for (const WalkStep* kept = first; kept != step && recording_; kept++) Add(*kept);
+      at_start_ = false;
+    }
+    if (step != last || !old_->outermost) return room ? Met::kChange : Met::kNoRoom;
+    bool loaded = IsLoaded(*step);
+    if (!loaded || !Show(*step, frames, frames_end)) {
+      Forget();
+      return loaded ? Met::kNoRoom : Met::kChange;
+    }
+    EndAt(*at, step->frame, step->fp_at, true);
+    repeats_ = at_start_;
+    return Met::kOutermost;
+  }
+
+  // Whether this walk is the last one again, to the outermost frame.
+  bool repeats() const { return repeats_; }
+
+  // The next walk shall find nothing.
+  void Forget() {
+    if (memo_ != nullptr) old_->count = 0;
+    recording_ = false;
+  }
+
+  // The step that the walk made, from one state to another.
+  __attribute__((always_inline)) void Record(const Registers& from, FrameRule rule, const MetModules& modules,
+                                             const StackMemory& memory, const Registers& to) {
+    at_start_ = false;
+    if (!recording_) return;
+    uintptr_t fp_at = rule.rbp_saved() ? to.sp + static_cast<uintptr_t>(rule.rbp_offset()) : 0;
+    if (__builtin_expect(!memory.ReachesTo(to.sp) || (fp_at != 0 && fp_at - from.sp >= to.sp - from.sp), 0)) {
+      return EndAt(from, modules.frame_bits(), modules.step_flags(), false);
+    }
+    Add({from.pc | modules.frame_bits(), from.sp, from.fp, fp_at | modules.step_flags()});
+  }
+
+  // The walk, or what is kept of it, ends in this state.
+  void EndAt(const Registers& at, Frame frame_bits, uintptr_t flags, bool outermost) {
+    if (!recording_) return;
+    fresh_->steps[made_] = {at.pc | frame_bits, at.sp, at.fp, flags};
+    Keep(made_ + 1, outermost);
+  }
+
+ private:
+  static uintptr_t PcOf(const WalkStep& step) { return step.frame & 0xffff'ffff'ffffu; }
+
+  // Whether the walk still comes from one state to the next.
+  static bool IsTrue(const WalkStep& step, const WalkStep& next, const StackMemory& memory) {
+    if (!memory.ReachesTo(next.sp) || *reinterpret_cast<const uintptr_t*>(next.sp - 8) != PcOf(next)) return false;
+    uintptr_t fp_at = step.fp_at & ~WalkStep::kFlags;
+    return (fp_at == 0 || *reinterpret_cast<const uintptr_t*>(fp_at) == next.fp) && IsLoaded(step);
+  }
+  // For a frame that is on the stack.
+  static bool IsLoaded(const WalkStep& step) {
+    if (__builtin_expect((step.fp_at & WalkStep::kUnloadable) == 0, 1)) return true;
+    const Module* module = FindLoadedModule(PcOf(step));
+    return module != nullptr && module->id == FrameModule(step.frame);
+  }
+  // False: no room.
+  static bool Show(const WalkStep& step, Frame** frames, const Frame* frames_end) {
+    if ((step.fp_at & WalkStep::kHidden) != 0) return true;
+    if (*frames == frames_end) return false;
+    *(*frames)++ = step.frame;
+    return true;
+  }
+
+  void Add(const WalkStep& step) {
+    fresh_->steps[made_] = step;
+    if (++made_ < WalkMemo::kMostSteps) return;
+    // The last one tells where the walk was, not how it went on.
+    fresh_->steps[made_ - 1].fp_at &= WalkStep::kFlags;
+    Keep(made_, false);
+  }
+  void Keep(uint32_t count, bool outermost) {
+    fresh_->count = count;
+    fresh_->outermost = outermost;
+    memo_->last ^= 1;
+    recording_ = false;
+  }
+
+  WalkMemo* const memo_;
+  WalkMemo::Steps *old_ = nullptr, *fresh_ = nullptr;
+  const WalkStep *next_ = nullptr, *end_ = nullptr;  // of the old ones, those that may be met
+  uint32_t made_ = 0;                                // of the fresh ones
+  bool recording_ = false, at_start_ = true, repeats_ = false;
 };
 
 // Where the walk reads a register that the frame at `sp` saved. Down to the red zone: a function that was interrupted
@@ -230,66 +356,98 @@ __attribute__((noinline)) bool StepOverSignal(StackMemory& memory, Registers* at
   return true;
 }
 
-// False: there is a frame that is counted from rbx, which `kRbx` false does not follow. Fills in *result, which is not
-// returned because a copy of it would wait for its parts to be written.
+// Walks from *at, which is where it stands in the end; the same for *next, where the next frame is put.
+// kRbxNeeded: there is a frame that is counted from rbx, which `kRbx` false does not follow.
+enum class WalkEnd : uint8_t { kOutermost, kUnknownCode, kDepthLimit, kTruncated, kRbxNeeded };
 template <bool kRbx, bool kAlongFramePointers>
-bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own, WalkResult* result) {
+__attribute__((always_inline)) inline WalkEnd WalkFrames(const OwnCode& own, Registers* at, Frame** next,
+                                                         Frame* const frames_end, LastWalk* last_walk) {
   // rbp kept, return address above it: what a frame pointer walk takes every function to do.
   constexpr FrameRule kFramePointerRule = FrameRule::Step(FrameRule::kFromRbp, 16, {true, -2}, {});
-  StackMemory memory(start.sp);
+  constexpr bool kByMemo = !kRbx && !kAlongFramePointers;
+  if (at->sp >= kUserEnd) return WalkEnd::kTruncated;
+  StackMemory memory(at->sp);
   MetModules modules(own);
-  const FrameRuleTable rules = FrameRuleTable::Newest();
-  Registers at{start.pc, start.sp, start.fp, start.bx};
-  Frame *next = frames, *const frames_end = frames + max_frames;
-  auto ended = [&](StackEnd end) {
-    result->depth = static_cast<uint32_t>(next - frames);
-    result->end = end;
-    result->pc = at.pc;
-    result->sp = at.sp;
-    result->fp = at.fp;
-    return true;
-  };
-  if (start.sp >= kUserEnd) return ended(StackEnd::kTruncated);
   // Our own frames count too: whatever happens, a walk is bounded.
   uint32_t own_left = 64;
-  while (at.pc != 0) {
-    if (!modules.Enter(at.pc)) {
-      if (next == frames_end) return ended(StackEnd::kDepthLimit);
-      *next++ = NativeFrame(at.pc, kNoModule);
-      return ended(StackEnd::kUnknownCode);
+  for (;;) {
+    if (kByMemo && last_walk->Meets(*at)) {
+      LastWalk::Met met = last_walk->Follow(memory, at, next, frames_end);
+      if (met == LastWalk::Met::kNoRoom) return WalkEnd::kDepthLimit;
+      if (met == LastWalk::Met::kOutermost) return WalkEnd::kOutermost;
     }
+    if (at->pc == 0) return WalkEnd::kOutermost;
+    if (!modules.Enter(at->pc)) {
+      if (*next == frames_end) return WalkEnd::kDepthLimit;
+      *(*next)++ = NativeFrame(at->pc, kNoModule);
+      return WalkEnd::kUnknownCode;
+    }
+    const FrameRuleTable rules = FrameRuleTable::Newest();
     const bool is_own = modules.is_own(), by_rules = !kAlongFramePointers || is_own;
     const Frame bits = modules.frame_bits();
     const uint64_t salt = modules.salt();
     // Through the frames of one module.
     for (;;) {
       FrameRule rule = kFramePointerRule;
-      bool is_step = by_rules ? rules.FindStep(at.pc | bits, salt, at.pc, &rule) : modules.Contains(at.pc);
+      bool is_step = by_rules ? rules.FindStep(at->pc | bits, salt, at->pc, &rule) : modules.Contains(at->pc);
       if (!is_step) {
-        if (!modules.Contains(at.pc)) break;
-        rule = FindFrameRule(modules.current(), at.pc);
+        if (!modules.Contains(at->pc)) break;
+        rule = FindFrameRule(modules.current(), at->pc);
         is_step = rule.is_step();
       }
       if (__builtin_expect(is_own, 0)) {
-        if (own_left-- == 0) return ended(StackEnd::kDepthLimit);
+        if (own_left-- == 0) return WalkEnd::kDepthLimit;
       } else {
-        if (next == frames_end) return ended(StackEnd::kDepthLimit);
-        *next++ = at.pc | bits;
+        if (*next == frames_end) return WalkEnd::kDepthLimit;
+        *(*next)++ = at->pc | bits;
       }
       if (__builtin_expect(!is_step, 0)) {
         if (rule.kind() != FrameRule::kSignal) {
-          return ended(rule.kind() == FrameRule::kOutermost ? StackEnd::kOutermost : StackEnd::kTruncated);
+          bool outermost = rule.kind() == FrameRule::kOutermost;
+          if (kByMemo) last_walk->EndAt(*at, bits, modules.step_flags(), outermost);
+          return outermost ? WalkEnd::kOutermost : WalkEnd::kTruncated;
         }
-        Registers interrupted = at;
-        if (at.sp % 8 != 0 || !StepOverSignal(memory, &interrupted)) return ended(StackEnd::kTruncated);
-        at = interrupted;
+        Registers interrupted = *at;
+        if (at->sp % 8 != 0 || !StepOverSignal(memory, &interrupted)) return WalkEnd::kTruncated;
+        if (kByMemo) last_walk->EndAt(*at, bits, modules.step_flags(), false);
+        *at = interrupted;
         continue;
       }
-      if (!kRbx && !rule.is_from_rsp() && __builtin_expect(rule.base() == FrameRule::kFromRbx, 0)) return false;
-      if (!Step<kRbx>(rule, memory, &at)) return ended(StackEnd::kTruncated);
+      if (!kRbx && !rule.is_from_rsp() && __builtin_expect(rule.base() == FrameRule::kFromRbx, 0)) {
+        return WalkEnd::kRbxNeeded;
+      }
+      const Registers from = *at;
+      if (!Step<kRbx>(rule, memory, at)) return WalkEnd::kTruncated;
+      if (kByMemo) {
+        last_walk->Record(from, rule, modules, memory, *at);
+        if (last_walk->Meets(*at)) break;
+      }
     }
   }
-  return ended(StackEnd::kOutermost);
+}
+
+// False: there is a frame that is counted from rbx, which `kRbx` false does not follow. Fills in *result, which is not
+// returned because a copy of it would wait for its parts to be written.
+template <bool kRbx, bool kAlongFramePointers>
+bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own, WalkMemo* memo,
+          WalkResult* result) {
+  LastWalk last_walk(memo);
+  Registers at{start.pc, start.sp, start.fp, start.bx};
+  Frame* next = frames;
+  WalkEnd end = WalkFrames<kRbx, kAlongFramePointers>(own, &at, &next, frames + max_frames, &last_walk);
+  if (!kRbx && end == WalkEnd::kRbxNeeded) {
+    last_walk.Forget();
+    return false;
+  }
+  // No step leaves the last state, so it does not matter what it was in.
+  last_walk.EndAt(at, 0, WalkStep::kHidden, at.pc == 0);
+  result->depth = static_cast<uint32_t>(next - frames);
+  result->end = static_cast<StackEnd>(end);
+  result->repeated = last_walk.repeats();
+  result->pc = at.pc;
+  result->sp = at.sp;
+  result->fp = at.fp;
+  return true;
 }
 
 }  // namespace
@@ -301,15 +459,15 @@ void InitFrameWalker(const void* above_main) {
 }
 
 bool TryWalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
-                    bool along_frame_pointers, WalkResult* walk) {
-  if (along_frame_pointers) return Walk<false, true>(start, frames, max_frames, own, walk);
-  return Walk<false, false>(start, frames, max_frames, own, walk);
+                    bool along_frame_pointers, WalkMemo* memo, WalkResult* walk) {
+  if (along_frame_pointers) return Walk<false, true>(start, frames, max_frames, own, nullptr, walk);
+  return Walk<false, false>(start, frames, max_frames, own, memo, walk);
 }
 
 void WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
                  bool along_frame_pointers, WalkResult* walk) {
-  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, walk)) return;
-  Walk<true, false>(start, frames, max_frames, own, walk);
+  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, nullptr, walk)) return;
+  Walk<true, false>(start, frames, max_frames, own, nullptr, walk);
 }
 
 }  // namespace leakshim

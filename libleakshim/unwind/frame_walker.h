@@ -25,8 +25,9 @@ void InitFrameWalker(const void* above_main);
 void WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own, bool along_frame_pointers,
                  WalkResult* walk);
 
-// The same where rbx is not known. False: a frame is counted from it, and *walk is of no use.
+// The same where rbx is not known, by way of `memo` if not nullptr. False: a frame is counted from rbx, and *walk is of
+// no use.
 bool TryWalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,
-                    bool along_frame_pointers, WalkResult* walk);
+                    bool along_frame_pointers, WalkMemo* memo, WalkResult* walk);
 
 }  // namespace leakshim

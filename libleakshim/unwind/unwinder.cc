@@ -23,14 +23,17 @@ void SetOwnCodeRange(uintptr_t start, uintptr_t end) {
 __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkStart* caller, Frame* frames,
                                                uint32_t max_frames, UnwindScratch* scratch) {
   const bool along_frame_pointers = method == UnwindMethod::kFramePointer;
+  // The one variable that is returned, so that none is copied: a copy would wait for the parts just written.
+  WalkResult walk{0, StackEnd::kTruncated, false, 0, 0, 0};
   switch (method) {
     case UnwindMethod::kLibunwind:
-      return WalkWithLibunwind(frames, max_frames, own_code.start, own_code.end, scratch);
+      walk = WalkWithLibunwind(frames, max_frames, own_code.start, own_code.end, scratch);
+      break;
     case UnwindMethod::kCfi:
     case UnwindMethod::kFramePointer: {
-      WalkResult walk;
-      if (caller != nullptr && TryWalkByRules(*caller, frames, max_frames, own_code, along_frame_pointers, &walk)) {
-        return walk;
+      if (caller != nullptr &&
+          TryWalkByRules(*caller, frames, max_frames, own_code, along_frame_pointers, &scratch->inner, &walk)) {
+        break;
       }
       WalkStart here;
       asm volatile(
@@ -43,17 +46,20 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
       WalkByRules(here, frames, max_frames, own_code, along_frame_pointers, &walk);
       // Not a tail call: the frame that `here` describes must stay.
       asm volatile("" ::: "memory");
-      return walk;
+      break;
     }
     case UnwindMethod::kNone:
       break;
   }
-  return {0, StackEnd::kTruncated, 0, 0, 0};
+  return walk;
 }
 
-WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames) {
+WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames, UnwindScratch* scratch) {
   WalkResult walk;
-  WalkByRules(start, frames, max_frames, own_code, false, &walk);
+  WalkMemo* memo = scratch == nullptr ? nullptr : &scratch->outer;
+  if (!TryWalkByRules(start, frames, max_frames, own_code, false, memo, &walk)) {
+    WalkByRules(start, frames, max_frames, own_code, false, &walk);
+  }
   return walk;
 }
 

@@ -45,7 +45,7 @@ struct Report {
 
 constinit Report reports[kMostReports];
 constinit Atomic<size_t> report_count{0};
-constinit Atomic<uint64_t> samples{0}, equal{0}, frame_count{0}, ends[4] = {};
+constinit Atomic<uint64_t> samples{0}, equal{0}, repeated{0}, frame_count{0}, ends[4] = {};
 constinit unsigned every = 0;  // 0: not ready
 constinit const char* out_path = nullptr;
 
@@ -57,6 +57,20 @@ struct Walked {
   Frame frames[kMostFrames];
 };
 
+// Handed from walk to walk and thread to thread, as the library's own are; and what our way found with it last.
+struct Shared {
+  UnwindScratch scratch;
+  Walked last;
+};
+constinit Shared shared{};
+constinit Atomic<bool> shared_in_use{false};
+
+bool SameFrames(const Walked& a, const Walked& b) {
+  bool same = a.result.depth == b.result.depth && a.result.end == b.result.end;
+  for (uint32_t i = 0; same && i < a.result.depth; i++) same = a.frames[i] == b.frames[i];
+  return same;
+}
+
 __attribute__((noinline)) void Compare() {
   if (every == 0 || inside || ++calls < every) return;
   inside = true;
@@ -66,15 +80,22 @@ __attribute__((noinline)) void Compare() {
   const WalkStart caller = Caller();
   Walked* walked = static_cast<Walked*>(os::MapForDump(2 * sizeof(Walked) + sizeof(UnwindScratch)));
   if (walked != nullptr) {
-    auto* scratch = reinterpret_cast<UnwindScratch*>(walked + 2);
+    auto* own = reinterpret_cast<UnwindScratch*>(walked + 2);
+    bool is_shared = !shared_in_use.exchange(true, std::memory_order_acquire);
+    UnwindScratch* scratch = is_shared ? &shared.scratch : own;
     walked[0].result = WalkStack(UnwindMethod::kCfi, &caller, walked[0].frames, kMostFrames, scratch);
-    walked[1].result = WalkStack(UnwindMethod::kLibunwind, nullptr, walked[1].frames, kMostFrames, scratch);
+    walked[1].result = WalkStack(UnwindMethod::kLibunwind, nullptr, walked[1].frames, kMostFrames, own);
+    bool told_wrong = false;
+    if (is_shared) {
+      told_wrong = walked[0].result.repeated && !SameFrames(walked[0], shared.last);
+      if (walked[0].result.repeated) repeated.fetch_add(1, std::memory_order_relaxed);
+      shared.last = walked[0];
+      shared_in_use.store(false, std::memory_order_release);
+    }
     samples.fetch_add(1, std::memory_order_relaxed);
     frame_count.fetch_add(walked[0].result.depth, std::memory_order_relaxed);
     ends[static_cast<int>(walked[0].result.end)].fetch_add(1, std::memory_order_relaxed);
-    bool same = walked[0].result.depth == walked[1].result.depth && walked[0].result.end == walked[1].result.end;
-    for (uint32_t i = 0; same && i < walked[0].result.depth; i++) same = walked[0].frames[i] == walked[1].frames[i];
-    if (same) {
+    if (!told_wrong && SameFrames(walked[0], walked[1])) {
       equal.fetch_add(1, std::memory_order_relaxed);
     } else if (size_t at = report_count.fetch_add(1, std::memory_order_relaxed); at < kMostReports) {
       Report& report = reports[at];
@@ -114,7 +135,13 @@ __attribute__((destructor)) void WriteReports() {
     return os::WriteAll(*static_cast<int*>(to), text, bytes);
   };
   TextBuffer text(buffer, sizeof(buffer), write, &file);
-  text.Append("samples ").AppendDecimal(samples).Append(" equal ").AppendDecimal(equal).Append(" frames ");
+  text.Append("samples ")
+      .AppendDecimal(samples)
+      .Append(" equal ")
+      .AppendDecimal(equal)
+      .Append(" repeated ")
+      .AppendDecimal(repeated)
+      .Append(" frames ");
   text.AppendDecimal(frame_count);
   for (int i = 0; i < 4; i++) text.AppendChar(' ').Append(kEnds[i]).AppendChar(' ').AppendDecimal(ends[i]);
   text.AppendChar('\n');

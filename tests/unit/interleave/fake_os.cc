@@ -78,7 +78,8 @@ void os::Random(void* buffer, size_t bytes) {
 uint64_t os::MonotonicCoarseNs() {
   return 0;
 }
-uint32_t os::ProcessGeneration() {
+constinit std::atomic<std::atomic<uint32_t>*> os::wiped_word{nullptr};
+uint32_t os::ProcessGenerationSlow() {
   return 1;
 }
 

@@ -536,8 +536,8 @@ TEST(InterleaveTest, AScratchBlockHasOneOwner) {
 // The unwinder of these tests: one frame, which tells the sample that it belongs to.
 WalkResult WalkStack(UnwindMethod, const WalkStart*, Frame* frames, uint32_t, UnwindScratch*) {
   frames[0] = Marker();
-  return {1, StackEnd::kOutermost, 0, 0, 0};
+  return {1, StackEnd::kOutermost, false, 0, 0, 0};
 }
-void AppendJavaFrames(WalkResult*, Frame*, uint32_t) {}
+void AppendJavaFrames(WalkResult*, Frame*, uint32_t, UnwindScratch*) {}
 
 }  // namespace leakshim

@@ -49,13 +49,14 @@ struct Walked {
 enum class From { kHere, kCaller };
 
 __attribute__((noinline)) Walked Walk(UnwindMethod method, uint32_t limit = 256, From from = From::kHere) {
-  static thread_local UnwindScratch scratch;
+  // Not in the thread's own block, which small stacks have no room for.
+  static thread_local auto scratch = std::make_unique<UnwindScratch>();
   WalkStart caller = Caller();
   Init();
   Walked walked;
   walked.frames.resize(limit);
   WalkResult result =
-      WalkStack(method, from == From::kCaller ? &caller : nullptr, walked.frames.data(), limit, &scratch);
+      WalkStack(method, from == From::kCaller ? &caller : nullptr, walked.frames.data(), limit, scratch.get());
   walked.frames.resize(result.depth);
   walked.end = result.end;
   return walked;
@@ -445,7 +446,7 @@ TEST(AgreementTest, SignalHandlersOnBothStacks) {
     struct sigaction action {};
     action.sa_handler = [](int) {
       // gtest's own code would not fit: only the walk runs here.
-      static thread_local UnwindScratch scratch;
+      static UnwindScratch scratch;
       static Frame frames[64];
       WalkResult walk = WalkStack(UnwindMethod::kCfi, nullptr, frames, 64, &scratch);
       signals_seen = walk.end == StackEnd::kOutermost ? static_cast<int>(walk.depth) : -1;

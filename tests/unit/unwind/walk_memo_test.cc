@@ -1,0 +1,312 @@
+// A walk by way of a memo gives what a walk without one gives, whatever happened to the stack since.
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "os/os.h"
+#include "os/process_generation.h"
+#include "unwind/frame_walker.h"
+#include "unwind/module_map.h"
+
+namespace leakshim {
+namespace {
+
+constexpr uint32_t kMostFrames = 200;
+
+struct Walked {
+  bool done;
+  WalkResult result;
+  std::vector<Frame> frames;
+
+  bool operator==(const Walked& other) const {
+    return done == other.done &&
+           (!done || (frames == other.frames && result.end == other.result.end && result.pc == other.result.pc &&
+                      result.sp == other.result.sp && result.fp == other.result.fp));
+  }
+};
+
+Walked WalkFrom(const WalkStart& start, WalkMemo* memo, uint32_t limit = kMostFrames) {
+  Walked walked;
+  walked.frames.resize(limit);
+  walked.done = TryWalkByRules(start, walked.frames.data(), limit, {}, false, memo, &walked.result);
+  walked.frames.resize(walked.done ? walked.result.depth : 0);
+  return walked;
+}
+
+class WalkMemoTest : public testing::Test {
+ protected:
+  WalkMemoTest() {
+    static const bool once = [] {
+      os::SetOwnMemoryCap(uint64_t{1} << 32);
+      os::InitProcessGeneration();
+      InitModuleMap();
+      InitUnwinder(UnwindMethod::kCfi, environ);
+      return true;
+    }();
+    (void)once;
+    memo = {};
+    repeated = unlike = walks = 0;
+  }
+
+  // Both ways from the same place.
+  static void Compare(const WalkStart& start, uint32_t limit = kMostFrames) {
+    Walked plain = WalkFrom(start, nullptr, limit), by_memo = WalkFrom(start, &memo, limit);
+    walks++;
+    if (!(plain == by_memo)) unlike++;
+    if (!by_memo.done || !by_memo.result.repeated) {
+      last = by_memo.frames;
+      return;
+    }
+    repeated++;
+    // What repeats the last walk must have its frames.
+    if (last != by_memo.frames) unlike++;
+  }
+
+  static WalkMemo memo;
+  static int repeated, unlike, walks;
+  static std::vector<Frame> last;
+};
+WalkMemo WalkMemoTest::memo;
+int WalkMemoTest::repeated, WalkMemoTest::unlike, WalkMemoTest::walks;
+std::vector<Frame> WalkMemoTest::last;
+
+class CallTree : public WalkMemoTest {
+ public:
+  static std::mt19937_64 random;
+
+  __attribute__((noinline)) static void Leaf() {
+    for (auto rounds = random() % 3 + 1; rounds > 0; rounds--) Compare(Caller());
+  }
+
+  // Two lines of one frame.
+  __attribute__((noipa)) static void Plain(int depth) {
+    if (random() % 2 == 0) {
+      Next(depth);
+      asm volatile("# one");
+    } else {
+      Next(depth);
+      asm volatile("# other");
+    }
+  }
+
+  // A frame that is counted from rbp: two of them one above the other can end at the same address in several ways.
+  __attribute__((noipa)) static void Variable(int depth) {
+    auto* bytes = static_cast<volatile char*>(__builtin_alloca(16 * (1 + random() % 4)));
+    bytes[0] = 1;
+    Next(depth);
+    asm volatile("" ::"r"(bytes[0]));
+  }
+
+  __attribute__((noipa)) static void Next(int depth) {
+    if (depth == 0) return Leaf();
+    for (auto calls = random() % 2 + 1; calls > 0; calls--) {
+      switch (random() % 3) {
+        case 0:
+          Plain(depth - 1);
+          break;
+        case 1:
+          Variable(depth - 1);
+          break;
+        case 2:
+          Variable(depth - 1);
+          asm volatile("# elsewhere");
+      }
+    }
+    asm volatile("" ::: "memory");
+  }
+};
+std::mt19937_64 CallTree::random;
+
+TEST_F(CallTree, StacksThatGrowAndShrink) {
+  for (uint64_t seed = 0; seed < 200; seed++) {
+    random.seed(seed);
+    // Deeper than what a memo holds, too.
+    Next(seed % 10 == 9 ? 11 : static_cast<int>(seed % 9) + 1);
+  }
+  EXPECT_EQ(unlike, 0);
+  EXPECT_GT(walks, 2'000);
+  EXPECT_GT(repeated, walks / 10);
+}
+
+TEST_F(CallTree, ThreadsThatShareAMemo) {
+  // Each on its own stack, at the same depths, one after the other.
+  for (uint64_t round = 0; round < 40; round++) {
+    std::thread([&] {
+      random.seed(round / 2);
+      Next(5);
+    }).join();
+  }
+  EXPECT_EQ(unlike, 0);
+}
+
+__attribute__((noipa)) void CallDeep(int depth, void (*call)()) {
+  if (depth == 0) {
+    call();
+  } else {
+    CallDeep(depth - 1, call);
+  }
+  asm volatile("" ::: "memory");
+}
+
+TEST_F(WalkMemoTest, StacksDeeperThanAMemoHolds) {
+  for (int round = 0; round < 3; round++) {
+    for (int depth : {45, 46, 47, 48, 49, 100, 199, 10}) {
+      CallDeep(depth, [] {
+        for (int i = 0; i < 3; i++) Compare(Caller());
+      });
+    }
+  }
+  EXPECT_EQ(unlike, 0);
+}
+
+TEST_F(WalkMemoTest, ALimitIsKeptAndLeavesNoShortStackBehind) {
+  CallDeep(20, [] {
+    for (uint32_t limit : {200u, 3u, 200u, 21u, 22u, 23u, 5u, 5u, 200u, 200u, 1u, 0u, 200u}) Compare(Caller(), limit);
+  });
+  EXPECT_EQ(unlike, 0);
+}
+
+// Its frame is counted from rbx, so that a walk without rbx is given up.
+extern "C" void walk_memo_test_frame_from_rbx(void (*call)());
+asm(R"(
+  .text
+  .type walk_memo_test_frame_from_rbx, @function
+walk_memo_test_frame_from_rbx:
+  .cfi_startproc
+  push %rbx
+  .cfi_def_cfa_offset 16
+  .cfi_offset %rbx, -16
+  mov %rsp, %rbx
+  .cfi_def_cfa_register %rbx
+  and $-64, %rsp
+  call *%rdi
+  mov %rbx, %rsp
+  .cfi_def_cfa_register %rsp
+  pop %rbx
+  .cfi_def_cfa_offset 8
+  ret
+  .cfi_endproc
+  .size walk_memo_test_frame_from_rbx, . - walk_memo_test_frame_from_rbx
+)");
+
+TEST_F(WalkMemoTest, AWalkThatWasGivenUpIsNotRepeated) {
+  static WalkStart here;
+  here = Caller();
+  Compare(here);
+  Compare(here);
+  EXPECT_EQ(repeated, 1);
+  walk_memo_test_frame_from_rbx([] { Compare(Caller()); });
+  Compare(here);
+  EXPECT_EQ(repeated, 1) << "the last walk was another";
+  EXPECT_EQ(unlike, 0);
+}
+
+TEST_F(WalkMemoTest, AnotherLibraryAtTheSameAddressIsNotTakenForTheOneThatWent) {
+  uintptr_t starts[2] = {};
+  static std::vector<ModuleId> met;
+  for (int tries = 0; tries < 40; tries++) {
+    void* plugin = dlopen(tries % 2 == 0 ? PLUGIN_ONE : PLUGIN_TWO, RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(plugin, nullptr) << dlerror();
+    auto call = reinterpret_cast<void (*)(void (*)(void*), void*)>(dlsym(plugin, "plugin_call"));
+    met.clear();
+    auto look = [](void*) {
+      for (int i = 0; i < 2; i++) {
+        Compare(Caller());
+        met.push_back(FrameModule(last[0]));
+      }
+    };
+    call(look, nullptr);
+    ModuleId now = FindModule(reinterpret_cast<uintptr_t>(call));
+    EXPECT_EQ(met, (std::vector<ModuleId>{now, now}));
+    starts[tries % 2] = GetModule(now)->start;
+    dlclose(plugin);
+  }
+  EXPECT_EQ(starts[0], starts[1]) << "the two never lay at one address: nothing was tested";
+  EXPECT_EQ(unlike, 0);
+}
+
+// A copy of a part of the main thread's stack.
+struct Image {
+  static constexpr size_t kBytes = 8192;
+
+  // From a frame on to which Caller() leads, as it will be at `place`.
+  void Take(const WalkStart& from, uintptr_t place) {
+    words.resize(kBytes / 8);
+    // The environment stands above all frames.
+    size_t there = reinterpret_cast<uintptr_t>(environ) - from.sp;
+    memcpy(words.data(), reinterpret_cast<const void*>(from.sp), there < kBytes ? there : kBytes);
+    uintptr_t moved = place - from.sp;
+    for (uintptr_t& word : words) {
+      if (word >= from.sp && word < from.sp + kBytes) word += moved;
+    }
+    start = from;
+    start.sp += moved;
+    if (from.fp >= from.sp && from.fp < from.sp + kBytes) start.fp += moved;
+  }
+
+  std::vector<uintptr_t> words;
+  WalkStart start;
+};
+
+TEST_F(WalkMemoTest, AStackWhosePagesWentIsNotRead) {
+  constexpr size_t kPage = 4096;
+  auto* memory =
+      static_cast<unsigned char*>(mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  static Image image;
+  // The first frames lie in one page, the others in the next.
+  static uintptr_t place;
+  place = reinterpret_cast<uintptr_t>(memory) + kPage - 128;
+  CallDeep(30, [] { image.Take(Caller(), place); });
+  memcpy(memory + kPage - 128, image.words.data(), Image::kBytes);
+  Compare(image.start);
+  EXPECT_GT(last.size(), 25u);
+  munmap(memory + kPage, 3 * kPage);
+  Compare(image.start);
+  EXPECT_LT(last.size(), 20u);
+  EXPECT_EQ(unlike, 0);
+  munmap(memory, kPage);
+}
+
+// Words of the stack change from walk to walk.
+TEST_F(WalkMemoTest, StacksWhoseWordsChangeAtWill) {
+  static Image image;
+  static std::vector<uintptr_t> stack(Image::kBytes / 8);
+  CallDeep(30, [] { image.Take(Caller(), reinterpret_cast<uintptr_t>(stack.data())); });
+  stack = image.words;
+  std::vector<uintptr_t> code;
+  for (Frame frame : WalkFrom(image.start, nullptr).frames) code.push_back(FramePc(frame));
+  ASSERT_GT(code.size(), 25u);
+  std::mt19937_64 random(1);
+  auto base = reinterpret_cast<uintptr_t>(stack.data());
+  std::vector<WalkStart> starts = {image.start};
+  for (int round = 0; round < 100'000; round++) {
+    for (auto changes = random() % 3; changes > 0; changes--) {
+      size_t at = random() % 256;
+      uintptr_t words[] = {
+          image.words[at],        image.words[at], code[random() % code.size()], base + random() % 2048 / 8 * 8,
+          base + random() % 2048, random()};
+      stack[at] = words[random() % 6];
+    }
+    if (random() % 50 == 0) stack = image.words;
+    // Other places to begin at: where walks came to.
+    Walked plain = WalkFrom(starts[random() % starts.size()], nullptr);
+    if (starts.size() < 20 && plain.done && plain.result.depth > 2) {
+      starts.push_back({plain.result.pc, plain.result.sp, plain.result.fp, 0});
+    }
+    Compare(starts[random() % starts.size()], random() % 10 == 0 ? static_cast<uint32_t>(random() % 40) : kMostFrames);
+    ASSERT_EQ(unlike, 0) << "in round " << round;
+  }
+  EXPECT_GT(repeated, 1'000);
+}
+
+}  // namespace
+}  // namespace leakshim
