@@ -1,19 +1,21 @@
 #include "capture/live_index.h"
 
+#include <emmintrin.h>
+
 #include "os/os.h"
 
 namespace leakshim {
 namespace {
 
-constexpr int kMaxGenerations = 10;
-constexpr unsigned kGrowthLg = 2;  // each generation has four times the buckets of the one before
+constexpr int kMaxGenerations = 30;
 
 struct alignas(64) Bucket {
   Atomic<uint64_t> slots[kIndexBucketSlots];  // tag << 32 | record id; 0: empty
 };
 
+// Two generations of each size: what is added is about half of what is there, so that little is mapped in vain.
 constexpr size_t BucketCount(int generation) {
-  return kIndexFirstBuckets << (kGrowthLg * static_cast<unsigned>(generation));
+  return kIndexFirstBuckets << (generation / 2);
 }
 
 constinit Atomic<Bucket*> generations[kMaxGenerations];
@@ -53,7 +55,51 @@ bool Holds(uint64_t value, uintptr_t address, const Place& place) {
   return ThreadBuffer::At(static_cast<RecordId>(value))->address.load(std::memory_order_relaxed) == address;
 }
 
-constexpr unsigned kGrowthFilterLg = 2;
+// The slots of `bucket` whose tag is `tag`, a bit each: nearly always none or the right one. What is found is to be
+// looked at once more: it may have changed since.
+unsigned SlotsWithTag(const Bucket& bucket, uint32_t tag) {
+#if defined(LEAKSHIM_ATOMIC_HEADER) || defined(__SANITIZE_THREAD__)
+  unsigned found = 0;
+  for (int i = 0; i < kIndexBucketSlots; i++) {
+    if (static_cast<uint32_t>(bucket.slots[i].load(std::memory_order_acquire) >> 32) == tag) found |= 1u << i;
+  }
+  return found;
+#else
+  static_assert(kIndexBucketSlots == 8 && sizeof(Bucket) == 64);
+  // Each half of such a load is one slot, whole: x86-64 reads aligned words of 8 bytes at once, also two of them.
+  const auto* at = reinterpret_cast<const volatile __m128i*>(&bucket);
+  __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
+  auto tags_are = [&](__m128i low, __m128i high) {
+    __m128 tags = _mm_shuffle_ps(_mm_castsi128_ps(low), _mm_castsi128_ps(high), _MM_SHUFFLE(3, 1, 3, 1));
+    return _mm_cmpeq_epi32(_mm_castps_si128(tags), wanted);
+  };
+  __m128i words = _mm_packs_epi32(tags_are(at[0], at[1]), tags_are(at[2], at[3]));
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(words, _mm_setzero_si128())));
+#endif
+}
+
+// Number of the first empty slot, or kIndexBucketSlots: as good as how many are taken.
+int FirstEmpty(const Bucket& bucket) {
+  int i = 0;
+  while (i < kIndexBucketSlots && bucket.slots[i].load(std::memory_order_relaxed) != 0) i++;
+  return i;
+}
+
+// Puts `value` into the emptier of two buckets. False: both are full.
+bool Put(Bucket* first, Bucket* second, uint64_t value) {
+  for (;;) {
+    Bucket* bucket = first;
+    int slot = FirstEmpty(*first);
+    // While a bucket is half empty, another need not be looked at.
+    if (slot >= kIndexBucketSlots / 2) {
+      if (int other = FirstEmpty(*second); other < slot) bucket = second, slot = other;
+    }
+    if (slot == kIndexBucketSlots) return false;
+    uint64_t empty = 0;
+    // seq_cst: pairs with the acquire of a take-out, which may be another thread's, and with GrowFilter().
+    if (bucket->slots[slot].compare_exchange_strong(empty, value, std::memory_order_seq_cst)) return true;
+  }
+}
 
 // The first filter, where live_filter's word can point: see there.
 alignas(64) constinit Atomic<uint8_t> first_filter[64 + (size_t{1} << kFilterFirstBits)];
@@ -85,7 +131,8 @@ void ForEachLaterFilter(Atomic<uint8_t>* raised, Visit visit) {
   }
 }
 
-// Calls visit(slot) for each slot where `address` may stand, newest generation first, until it returns true.
+// Calls visit(slot) for each slot with the tag of `place` where it may stand, newest generation first, until it returns
+// true.
 template <typename Visit>
 bool ForEachSlot(const Place& place, Visit visit) {
   // acquire: pairs with the release in AddGeneration().
@@ -99,8 +146,8 @@ bool ForEachSlot(const Place& place, Visit visit) {
     __builtin_prefetch(end[1]);
   }
   for (Bucket** bucket = buckets; bucket != end; bucket++) {
-    for (auto& slot : (*bucket)->slots) {
-      if (visit(slot)) return true;
+    for (unsigned found = SlotsWithTag(**bucket, place.tag); found != 0; found &= found - 1) {
+      if (visit((*bucket)->slots[__builtin_ctz(found)])) return true;
     }
   }
   return false;
@@ -123,7 +170,8 @@ void ForEachAddress(Visit visit) {
 // A filter large enough for so many generations of the index, where there is memory for it. For the thread that added
 // the last of them, which may have half a millisecond to do here, twice in the life of a process.
 void GrowFilter(int for_generations) {
-  unsigned more = kGrowthFilterLg * static_cast<unsigned>(for_generations - kFilterFirstGenerations);
+  // Four times as large each time that the generations' size doubles, because it was the larger part of the index.
+  unsigned more = 2 * (static_cast<unsigned>(for_generations) / 2);
   unsigned bits = kFilterFirstBits + more < kFilterMostBits ? kFilterFirstBits + more : kFilterMostBits;
   Atomic<uint8_t>* old = live_filter.load(std::memory_order_acquire);
   unsigned old_bits = 64 - FilterShift(old);
@@ -159,7 +207,7 @@ bool AddGeneration(int seen) {
   }
   // release: pairs with the loads of the count; the table is in its place.
   bool ours = generation_count.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
-  if (ours && seen + 1 > kFilterFirstGenerations) GrowFilter(seen + 1);
+  if (ours) GrowFilter(seen + 1);
   return true;
 }
 
@@ -188,11 +236,12 @@ LiveIndex::Inserted LiveIndex::Insert(uintptr_t address, RecordId id) {
   Raise(counter);
   for (;;) {
     int seen = generation_count.load(std::memory_order_acquire);
-    bool done = ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
-      uint64_t empty = slot.load(std::memory_order_relaxed);
-      // seq_cst: pairs with the acquire of a take-out, which may be another thread's, and with GrowFilter().
-      return empty == 0 && slot.compare_exchange_strong(empty, wanted, std::memory_order_seq_cst);
-    });
+    bool done = false;
+    for (int g = seen - 1; g >= 0 && !done; g--) {
+      Bucket* both[2];
+      BucketsOf(generations[g].load(std::memory_order_acquire), g, place, both);
+      done = Put(both[0], both[1], wanted);
+    }
     if (done) break;
     if (!AddGeneration(seen)) {
       Lower(counter);

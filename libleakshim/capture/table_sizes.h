@@ -24,13 +24,12 @@ inline constexpr uint32_t kStackPageEntries = 16;
 inline constexpr uint32_t kMaxStackPages = 4;
 inline constexpr unsigned kFilterFirstBits = 2;
 inline constexpr unsigned kFilterMostBits = 4;
-inline constexpr int kFilterFirstGenerations = 1;
 inline constexpr size_t kSnapshotFirstPlaces = 4;
 #else
 inline constexpr uint32_t kChunkSlots = 32;
-inline constexpr uint32_t kSlabChunks = 256;       // 256 KiB
-inline constexpr size_t kIndexFirstBuckets = 256;  // 16 KiB, 2 048 slots
-inline constexpr int kIndexBucketSlots = 8;        // one cache line
+inline constexpr uint32_t kSlabChunks = 256;        // 256 KiB
+inline constexpr size_t kIndexFirstBuckets = 1024;  // 64 KiB, 8 192 slots
+inline constexpr int kIndexBucketSlots = 8;         // one cache line
 inline constexpr size_t kStackFirstSlots = 1024;
 inline constexpr size_t kStackProbes = 16;
 inline constexpr size_t kAccumFirstCells = 1024;
@@ -40,9 +39,8 @@ inline constexpr uint32_t kThreadsPerPage = 1024;
 inline constexpr uint32_t kMaxThreadPages = 1024;
 inline constexpr uint32_t kStackPageEntries = 1024;
 inline constexpr uint32_t kMaxStackPages = 4096;
-inline constexpr unsigned kFilterFirstBits = 18;   // counters of one byte
-inline constexpr unsigned kFilterMostBits = 22;    // 4 MiB
-inline constexpr int kFilterFirstGenerations = 2;  // of the live index, that the first filter is large enough for
+inline constexpr unsigned kFilterFirstBits = 18;  // counters of one byte
+inline constexpr unsigned kFilterMostBits = 22;   // 4 MiB
 inline constexpr size_t kSnapshotFirstPlaces = 1024;
 #endif
 

@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "capture/live_index.h"
@@ -112,6 +113,46 @@ TEST_F(LiveSetTest, AFullFilterGrowsAndForgetsNothing) {
   for (uintptr_t address : live) ASSERT_TRUE(Free(address));
   for (uintptr_t address : live) errs += MayBeSampled(reinterpret_cast<void*>(address));
   EXPECT_LT(errs, kAsked / 40) << "counters were not lowered";
+}
+
+TEST_F(LiveSetTest, TheIndexTakesLittleHoweverManyAreLive) {
+  std::mt19937_64 random(1);
+  size_t live = 0;
+  for (size_t count = 20'000; count < 500'000; count += count / 10) {
+    for (; live < count; live++) Allocate(random() % (uint64_t{1} << 46) & ~uintptr_t{15});
+    size_t filter = size_t{1} << (64 - FilterShift(live_filter.load()));
+    // With the record's 32 and its share of a chunk's header: 48.
+    EXPECT_LE(LiveIndex::BytesForTesting() - filter, 15 * count) << count;
+  }
+}
+
+// Where the counter of `address` lies in a filter of 1 << bits of them.
+size_t PlaceInFilter(unsigned bits, uintptr_t address) {
+  auto* filter = reinterpret_cast<Atomic<uint8_t>*>(uintptr_t{1 << 20} + 64 - bits);  // not looked into
+  return static_cast<size_t>(&FilterCounter(filter, address) - filter);
+}
+
+TEST(FilterTest, BlocksAtAnyPowerOfTwoSeldomMeet) {
+  constexpr uintptr_t kBlocks = 4096;
+  for (unsigned bits : {18u, 20u, 22u}) {
+    for (unsigned lg = 8; lg < 35; lg++) {
+      for (uintptr_t stride : {(uintptr_t{1} << lg) - 16, uintptr_t{1} << lg, (uintptr_t{3} << lg) + 16}) {
+        std::set<size_t> places;
+        for (uintptr_t i = 0; i < kBlocks; i++) places.insert(PlaceInFilter(bits, 0x7f12'3456'7890 + i * stride));
+        // As good as places by lot, of which n * n / 2m meet.
+        constexpr auto kPairs = kBlocks * kBlocks / 2;
+        EXPECT_LE(kBlocks - places.size(), 2 * (kPairs >> bits) + 4) << bits << " " << stride;
+      }
+    }
+  }
+}
+
+TEST(FilterTest, NeighboursShareLines) {
+  for (auto [bits, most] : {std::pair{18u, 2u}, std::pair{20u, 3u}, std::pair{22u, 8u}}) {
+    std::set<size_t> lines;
+    for (uintptr_t at = 0; at < 4096; at += 16) lines.insert(PlaceInFilter(bits, 0x7f12'3456'7000 + at) / 64);
+    EXPECT_LE(lines.size(), most) << bits;
+  }
 }
 
 TEST_F(LiveSetTest, MemoryStaysFlatWhileBlocksComeAndGo) {
