@@ -233,16 +233,15 @@ TEST_F(WalkMemoTest, AnotherLibraryAtTheSameAddressIsNotTakenForTheOneThatWent) 
   EXPECT_EQ(unlike, 0);
 }
 
-// A copy of a part of the main thread's stack.
+// A copy of a part of this thread's stack.
 struct Image {
-  static constexpr size_t kBytes = 8192;
+  static constexpr size_t kBytes = 16384;
 
   // From a frame on to which Caller() leads, as it will be at `place`.
   void Take(const WalkStart& from, uintptr_t place) {
     words.resize(kBytes / 8);
-    // The environment stands above all frames.
-    size_t there = reinterpret_cast<uintptr_t>(environ) - from.sp;
-    memcpy(words.data(), reinterpret_cast<const void*>(from.sp), there < kBytes ? there : kBytes);
+    // As far as there is one; a copy that sanitizers do not object to.
+    ASSERT_GT(os::SafeRead(words.data(), from.sp, kBytes), 1024);
     uintptr_t moved = place - from.sp;
     for (uintptr_t& word : words) {
       if (word >= from.sp && word < from.sp + kBytes) word += moved;
@@ -259,7 +258,7 @@ struct Image {
 TEST_F(WalkMemoTest, AStackWhosePagesWentIsNotRead) {
   constexpr size_t kPage = 4096;
   auto* memory =
-      static_cast<unsigned char*>(mmap(nullptr, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      static_cast<unsigned char*>(mmap(nullptr, 6 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   ASSERT_NE(memory, MAP_FAILED);
   static Image image;
   // The first frames lie in one page, the others in the next.
@@ -269,7 +268,7 @@ TEST_F(WalkMemoTest, AStackWhosePagesWentIsNotRead) {
   memcpy(memory + kPage - 128, image.words.data(), Image::kBytes);
   Compare(image.start);
   EXPECT_GT(last.size(), 25u);
-  munmap(memory + kPage, 3 * kPage);
+  munmap(memory + kPage, 5 * kPage);
   Compare(image.start);
   EXPECT_LT(last.size(), 20u);
   EXPECT_EQ(unlike, 0);
@@ -280,11 +279,11 @@ TEST_F(WalkMemoTest, AStackWhosePagesWentIsNotRead) {
 TEST_F(WalkMemoTest, StacksWhoseWordsChangeAtWill) {
   static Image image;
   static std::vector<uintptr_t> stack(Image::kBytes / 8);
-  CallDeep(30, [] { image.Take(Caller(), reinterpret_cast<uintptr_t>(stack.data())); });
+  CallDeep(20, [] { image.Take(Caller(), reinterpret_cast<uintptr_t>(stack.data())); });
   stack = image.words;
   std::vector<uintptr_t> code;
   for (Frame frame : WalkFrom(image.start, nullptr).frames) code.push_back(FramePc(frame));
-  ASSERT_GT(code.size(), 25u);
+  ASSERT_GT(code.size(), 20u);
   std::mt19937_64 random(1);
   auto base = reinterpret_cast<uintptr_t>(stack.data());
   std::vector<WalkStart> starts = {image.start};
@@ -296,7 +295,11 @@ TEST_F(WalkMemoTest, StacksWhoseWordsChangeAtWill) {
           base + random() % 2048, random()};
       stack[at] = words[random() % 6];
     }
-    if (random() % 50 == 0) stack = image.words;
+    if (random() % 50 == 0) {
+      stack = image.words;
+      Compare(image.start);
+      Compare(image.start);
+    }
     // Other places to begin at: where walks came to.
     Walked plain = WalkFrom(starts[random() % starts.size()], nullptr);
     if (starts.size() < 20 && plain.done && plain.result.depth > 2) {
@@ -305,7 +308,8 @@ TEST_F(WalkMemoTest, StacksWhoseWordsChangeAtWill) {
     Compare(starts[random() % starts.size()], random() % 10 == 0 ? static_cast<uint32_t>(random() % 40) : kMostFrames);
     ASSERT_EQ(unlike, 0) << "in round " << round;
   }
-  EXPECT_GT(repeated, 1'000);
+  // Whole ones only where they lie in one page: of a stack that is not the thread's own no more is known beforehand.
+  EXPECT_GT(repeated, 50);
 }
 
 }  // namespace
