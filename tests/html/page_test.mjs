@@ -224,6 +224,23 @@ const tests = {
     assert(took < 3_000, `${took} ms`);
     assert.equal(await page.locator("#time-section").isHidden(), true);
   },
+  async a_page_that_is_printed_from_the_dark_has_whole_frames(page) {
+    const dark = () => page.evaluate(() => document.documentElement.dataset.theme === "dark");
+    const was = await dark();
+    if (!was) await page.click("#theme");
+    const unlike = await page.evaluate(() => {
+      dispatchEvent(new Event("beforeprint"));
+      const frames = [...document.querySelectorAll("#flame g.frame")];
+      const whole = frames.filter((frame) =>
+        frame.querySelector("rect").getAttribute("width") === frame.getAttribute("width") && frame.querySelector(".d3-flame-graph-label").textContent);
+      const found = [frames.length, whole.length];
+      dispatchEvent(new Event("afterprint"));
+      return found;
+    });
+    if (!was) await page.click("#theme");
+    assert(unlike[0] > 10);
+    assert.equal(unlike[1], unlike[0]);
+  },
   async names_are_text_and_nothing_else(page) {
     assert.equal(await page.locator("img").count(), 0);
     assert((await page.textContent("#name")).includes(HOSTILE));

@@ -92,8 +92,18 @@ export class Flame {
       const frame = this.find(this.way);
       if (frame) this.chart.zoomTo(frame);
     }
+    this.settle();
     if (this.term) this.search(this.term);
     else this.tell();
+  }
+
+  // The chart lets new frames grow and names them a moment later, whatever duration it was given. Who prints the page
+  // draws it anew, and takes it as it is at once.
+  settle() {
+    for (const frame of this.box.querySelectorAll("g.frame")) {
+      frame.querySelector("rect").setAttribute("width", frame.getAttribute("width"));
+      frame.querySelector(".d3-flame-graph-label").textContent = frame.getAttribute("name");
+    }
   }
 
   colour(frame) {
