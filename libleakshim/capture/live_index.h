@@ -39,10 +39,11 @@ namespace leakshim {
 // make it an index, and a shift instruction looks at no other bits of its count.
 extern constinit Atomic<Atomic<uint8_t>*> live_filter LEAKSHIM_HIDDEN;
 
-// Neighbouring blocks have neighbouring counters: what a program frees together costs its caches few lines of the
-// filter, one for each 10 KiB of addresses at first, for 630 bytes when the filter is largest. 40 MiB on, the filter
-// begins anew; the golden ratio keeps places that lie any power of two apart from meeting in one counter.
-inline constexpr uint64_t kFilterSlope = 0x678dde6e5f;
+// Neighbouring blocks have neighbouring counters, or the same: at first 633 bytes of addresses share one, 40 when the
+// filter is largest. So what a program frees together costs its caches few lines of the filter: one for 40 KiB of
+// addresses at first, for 2.5 KiB in the end. 158 MiB on, the filter begins anew; the golden ratio keeps places that
+// lie any power of two apart from meeting in one counter.
+inline constexpr uint64_t kFilterSlope = 0x19e3779b97;
 
 inline unsigned FilterShift(const Atomic<uint8_t>* filter) {
   return reinterpret_cast<uintptr_t>(filter) & 63;
