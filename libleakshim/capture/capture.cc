@@ -85,12 +85,13 @@ StackId CaptureStack(const void* hook, const WalkStart& caller) {
       WalkStack(capture_config.unwind, &caller, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
   uint32_t walked = walk.depth;
   AppendJavaFrames(&walk, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
+  bool walk_alone = walk.depth == walked && walk.end == StackEnd::kOutermost;
   StackId stack = scratch->stack;
-  if (stack == 0 || !walk.repeated || !same_leaf || walk.depth != walked) {
+  if (stack == 0 || !walk.repeated || !same_leaf || !walk_alone) {
     bool truncated = walk.end == StackEnd::kTruncated;
     if (truncated) Count(capture_books.truncated_stacks);
     stack = StackTable::Intern(scratch->frames, walk.depth + 1, truncated);
-    scratch->stack = walk.depth == walked ? stack : 0;
+    scratch->stack = walk_alone ? stack : 0;
     if (stack == 0) stack = InternShortened(scratch->frames, walk.depth + 1);
   }
   ScratchPool::Give(scratch);

@@ -170,12 +170,10 @@ void ForEachAddress(Visit visit) {
 // A filter large enough for so many generations of the index, where there is memory for it. For the thread that added
 // the last of them, which may have half a millisecond to do here, twice in the life of a process.
 void GrowFilter(int for_generations) {
-  // Four times as large each time that the generations' size doubles, because it was the larger part of the index.
+  // Four times as large with every second generation.
   unsigned more = 2 * (static_cast<unsigned>(for_generations) / 2);
   unsigned bits = kFilterFirstBits + more < kFilterMostBits ? kFilterFirstBits + more : kFilterMostBits;
-  Atomic<uint8_t>* old = live_filter.load(std::memory_order_acquire);
-  unsigned old_bits = 64 - FilterShift(old);
-  if (bits <= old_bits) return;
+  if (bits <= 64 - FilterShift(live_filter.load(std::memory_order_relaxed))) return;
   size_t bytes = (size_t{1} << bits) + 64;
   auto* memory = static_cast<Atomic<uint8_t>*>(os::MapOwn(bytes));
   if (memory == nullptr) return;
@@ -183,6 +181,11 @@ void GrowFilter(int for_generations) {
   Atomic<uint8_t>* none = nullptr;
   // Another thread is at it with an earlier generation: the next one will find the filter small and grow it.
   if (!growing.compare_exchange_strong(none, grown, std::memory_order_seq_cst)) return os::UnmapOwn(memory, bytes);
+  // acquire: nobody but us changes it now; what it was changed to while we mapped is complete.
+  Atomic<uint8_t>* old = live_filter.load(std::memory_order_acquire);
+  unsigned old_bits = 64 - FilterShift(old);
+  // Ours stays mapped: an insert may have seen it.
+  if (bits <= old_bits) return growing.store(nullptr, std::memory_order_seq_cst);
   // What saturated or was marked for ever stays so wherever it may fall now.
   size_t spread = size_t{1} << (bits - old_bits);
   for (size_t i = 0; i < size_t{1} << old_bits; i++) {

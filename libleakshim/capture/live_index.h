@@ -13,13 +13,14 @@
 //  2. Emptying a slot is a compare-exchange: of two takers (a double free) one wins.
 //  3. The filter's counter of an address is at least the number of slots that hold such addresses: raised before an
 //     insert, lowered after a take-out. A counter that reached 255 stays there.
-//  4. The filter grows with the index, so that it errs for a few frees in a hundred. Whoever adds a generation maps the
-//     larger filter, shows it as `growing`, counts what stands in the index, and then makes it the filter. An insert
-//     looks for both once more when its slot can be seen: it meets the larger filter, or the count meets the slot. A
-//     take-out lowers the filter that it read before it emptied the slot. So a count can come out too high (of samples
-//     that went meanwhile), never too low. (One exception: a thread that stands still in the middle of an insert while
-//     the filter grows and thinning takes just that sample out makes one other address be missed until it goes on.)
-//     The smaller filter stays as it is for those who read its address and have not looked yet.
+//  4. The filter grows with the index, so that it errs for a few frees in a hundred, neighbours of samples aside.
+//     Whoever adds a generation maps the larger filter, shows it as `growing`, counts what stands in the index, and
+//     then makes it the filter. An insert looks for both once more when its slot can be seen: it meets the larger
+//     filter, or the count meets the slot. A take-out lowers the filter that it read before it emptied the slot. So a
+//     count can come out too high (of samples that went meanwhile), never too low. (One exception: a thread that stands
+//     still in the middle of an insert while the filter grows and thinning takes just that sample out makes one other
+//     address be missed until it goes on.) The smaller filter stays as it is for those who read its address and have
+//     not looked yet.
 //
 // Thread contract: any thread, in hooks and signal handlers; no lock, no libc; a system call where a generation is
 // added.
@@ -35,7 +36,7 @@
 namespace leakshim {
 
 // One word tells where the filter is and how large, so that it can be changed in one store: the table of 2^N counters
-// begins 64 - N bytes behind a multiple of 64. The address's low six bits therefore are what a hash is shifted by to
+// begins 64 - N bytes behind a multiple of 64. The address's low six bits therefore are what a product is shifted by to
 // make it an index, and a shift instruction looks at no other bits of its count.
 extern constinit Atomic<Atomic<uint8_t>*> live_filter LEAKSHIM_HIDDEN;
 

@@ -2,8 +2,8 @@
 // may be a signal stack of a few KiB) almost nothing, and threads that are not inside a sample cost nothing at all.
 //
 // Thread contract: Take() and Give() by any thread, in hooks and signal handlers; lock-free; a mapping where the pool
-// is empty. A block whose owner vanished (cancelled, or thrown out of a signal handler) is lost: blocks are few and
-// small.
+// is empty. A block whose owner vanished (cancelled, thrown out of a signal handler, or left behind by a fork) is lost,
+// and its group of threads takes blocks from the common ones from then on: blocks are few and small.
 #pragma once
 
 #include <cstdint>

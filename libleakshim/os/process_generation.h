@@ -22,7 +22,7 @@ uint32_t ProcessGenerationSlow();
 // Context: the constructor, once.
 void InitProcessGeneration();
 
-// Never 0. Context: anywhere; a load, and a compare-exchange in the first call after a fork.
+// Never 0. Context: anywhere; two loads, and a compare-exchange in the first call after a fork.
 inline uint32_t ProcessGeneration() {
   // acquire: pairs with InitProcessGeneration().
   std::atomic<uint32_t>* word = wiped_word.load(std::memory_order_acquire);

@@ -224,7 +224,7 @@ class LastWalk {
 
   // The next walk shall find nothing.
   void Forget() {
-    if (memo_ != nullptr) old_->count = 0;
+    if (memo_ != nullptr) memo_->walks[memo_->last].count = 0;
     recording_ = false;
   }
 
@@ -251,16 +251,18 @@ class LastWalk {
   static uintptr_t PcOf(const WalkStep& step) { return step.frame & 0xffff'ffff'ffffu; }
 
   // Whether the walk still comes from one state to the next.
-  static bool IsTrue(const WalkStep& step, const WalkStep& next, const StackMemory& memory) {
+  bool IsTrue(const WalkStep& step, const WalkStep& next, const StackMemory& memory) {
     if (!memory.ReachesTo(next.sp) || *reinterpret_cast<const uintptr_t*>(next.sp - 8) != PcOf(next)) return false;
     uintptr_t fp_at = step.fp_at & ~WalkStep::kFlags;
     return (fp_at == 0 || *reinterpret_cast<const uintptr_t*>(fp_at) == next.fp) && IsLoaded(step);
   }
-  // For a frame that is on the stack.
-  static bool IsLoaded(const WalkStep& step) {
+  // For a frame that is on the stack: whether its module is the one that it was.
+  bool IsLoaded(const WalkStep& step) {
     if (__builtin_expect((step.fp_at & WalkStep::kUnloadable) == 0, 1)) return true;
-    const Module* module = FindLoadedModule(PcOf(step));
-    return module != nullptr && module->id == FrameModule(step.frame);
+    uintptr_t pc = PcOf(step);
+    // As MetModules: each is looked up once, not for each frame in it.
+    if (loaded_ == nullptr || pc - loaded_->start >= loaded_->end - loaded_->start) loaded_ = FindLoadedModule(pc);
+    return loaded_ != nullptr && loaded_->id == FrameModule(step.frame);
   }
   // False: no room.
   static bool Show(const WalkStep& step, Frame** frames, const Frame* frames_end) {
@@ -288,6 +290,7 @@ class LastWalk {
   WalkMemo::Steps *old_ = nullptr, *fresh_ = nullptr;
   const WalkStep *next_ = nullptr, *end_ = nullptr;  // of the old ones, those that may be met
   uint32_t made_ = 0;                                // of the fresh ones
+  const Module* loaded_ = nullptr;                   // the one looked up last
   bool recording_ = false, at_start_ = true, repeats_ = false;
 };
 
@@ -368,7 +371,7 @@ __attribute__((always_inline)) inline WalkEnd WalkFrames(const OwnCode& own, Reg
   if (at->sp >= kUserEnd) return WalkEnd::kTruncated;
   StackMemory memory(at->sp);
   MetModules modules(own);
-  // Our own frames count too: whatever happens, a walk is bounded.
+  // Our own frames count too, as far as no memo, which ends, leads over them: whatever happens, a walk is bounded.
   uint32_t own_left = 64;
   for (;;) {
     if (kByMemo && last_walk->Meets(*at)) {
@@ -439,8 +442,8 @@ bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnC
     last_walk.Forget();
     return false;
   }
-  // No step leaves the last state, so it does not matter what it was in.
-  last_walk.EndAt(at, 0, WalkStep::kHidden, at.pc == 0);
+  // No step leaves the last state, so it does not matter what it was in. Outermost here: there is no return address.
+  last_walk.EndAt(at, 0, WalkStep::kHidden, end == WalkEnd::kOutermost);
   result->depth = static_cast<uint32_t>(next - frames);
   result->end = static_cast<StackEnd>(end);
   result->repeated = last_walk.repeats();
