@@ -69,13 +69,16 @@ struct Dump {
   uint64_t time_ns;
   uint64_t bytes;
   uint64_t process;  // hash of who wrote it
-  uint32_t name;     // offset in Listing::names_
+  uint64_t seq;
+  uint32_t name;  // offset in Listing::names_
   char kind;
   bool own, gone;
 };
 
+// File systems' clocks tick a few hundred times a second: the dumps of one tick have their process's order.
 bool Older(const Dump& a, const Dump& b) {
-  return a.time_ns != b.time_ns ? a.time_ns < b.time_ns : a.name < b.name;
+  if (a.time_ns != b.time_ns) return a.time_ns < b.time_ns;
+  return a.seq != b.seq ? a.seq < b.seq : a.name < b.name;
 }
 
 // The dumps of a directory, oldest first.
@@ -167,6 +170,7 @@ class Listing {
     for (size_t i = 0; i < parsed.base.bytes; i++) {
       dump.process = (dump.process ^ static_cast<unsigned char>(parsed.base.text[i])) * 0xd6e8feb86659fd93u;
     }
+    dump.seq = parsed.seq;
     dump.name = static_cast<uint32_t>(names_bytes_);
     dump.kind = parsed.kind;
     dump.own = parsed.pid == own.pid && parsed.start == own.start && parsed.base.bytes == own.base.bytes &&

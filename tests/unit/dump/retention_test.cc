@@ -69,6 +69,18 @@ TEST_F(RetentionTest, ASeriesIsSpreadOverItsLife) {
   for (size_t i = 1; i < kept.size(); i++) EXPECT_LT(kept[i] - kept[i - 1], 150);
 }
 
+// A directory lists its files in no order, and its clock may not tell them apart.
+TEST_F(RetentionTest, DumpsOfOneTickHaveTheOrderOfTheirNumbers) {
+  std::string last;
+  for (int i = 0; i < 200; i++) {
+    last = Dump(4711, i, 1'000'000 + i / 20);
+    ApplyRetention(last.c_str(), "leakshim", {.keep = 12});
+  }
+  EXPECT_EQ(Names().size(), 12u);
+  EXPECT_TRUE(Has(4711, 0));
+  for (int newest = 193; newest < 200; newest++) EXPECT_TRUE(Has(4711, newest)) << newest;
+}
+
 TEST_F(RetentionTest, RequestedDumpsAndTheHighestPeakStay) {
   std::string last;
   for (int i = 0; i < 60; i++) {
