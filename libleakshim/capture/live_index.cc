@@ -96,14 +96,10 @@ bool Put(Bucket* first, Bucket* second, uint64_t value) {
     }
     if (slot == kIndexBucketSlots) return false;
     uint64_t empty = 0;
-    // seq_cst: pairs with the acquire of a take-out, which may be another thread's, and with GrowFilter().
-    if (bucket->slots[slot].compare_exchange_strong(empty, value, std::memory_order_seq_cst)) return true;
+    // release: pairs with the acquire of a take-out, which may be another thread's.
+    if (bucket->slots[slot].compare_exchange_strong(empty, value, std::memory_order_acq_rel)) return true;
   }
 }
-
-// The first filter, where live_filter's word can point: see there.
-alignas(64) constinit Atomic<uint8_t> first_filter[64 + (size_t{1} << kFilterFirstBits)];
-constinit Atomic<Atomic<uint8_t>*> growing{nullptr};  // the filter that is being made
 
 void Raise(Atomic<uint8_t>& counter) {
   uint8_t value = counter.load(std::memory_order_relaxed);
@@ -116,18 +112,6 @@ void Lower(Atomic<uint8_t>& counter) {
   uint8_t value = counter.load(std::memory_order_relaxed);
   while (value != 255 && value != 0 &&
          !counter.compare_exchange_weak(value, static_cast<uint8_t>(value - 1), std::memory_order_relaxed)) {
-  }
-}
-
-// Calls visit(filter) for the filters that came since `raised` was read. Whatever shall count in them is visible
-// before: by a sequentially consistent store, as the loads here are, so that GrowFilter() sees it or we see the filter.
-template <typename Visit>
-void ForEachLaterFilter(Atomic<uint8_t>* raised, Visit visit) {
-  for (auto* which : {&growing, &live_filter}) {
-    Atomic<uint8_t>* filter = which->load(std::memory_order_seq_cst);
-    if (filter == nullptr || filter == raised) continue;
-    visit(filter);
-    raised = filter;
   }
 }
 
@@ -153,51 +137,6 @@ bool ForEachSlot(const Place& place, Visit visit) {
   return false;
 }
 
-// Calls visit(address) for whatever stands in the index.
-template <typename Visit>
-void ForEachAddress(Visit visit) {
-  for (int g = generation_count.load(std::memory_order_acquire) - 1; g >= 0; g--) {
-    Bucket* table = generations[g].load(std::memory_order_acquire);
-    for (size_t b = 0; b < BucketCount(g); b++) {
-      for (auto& slot : table[b].slots) {
-        auto id = static_cast<RecordId>(slot.load(std::memory_order_seq_cst));
-        if (id != 0) visit(ThreadBuffer::At(id)->address.load(std::memory_order_relaxed));
-      }
-    }
-  }
-}
-
-// A filter large enough for so many generations of the index, where there is memory for it. For the thread that added
-// the last of them, which may have half a millisecond to do here, twice in the life of a process.
-void GrowFilter(int for_generations) {
-  // Four times as large with every second generation.
-  unsigned more = 2 * (static_cast<unsigned>(for_generations) / 2);
-  unsigned bits = kFilterFirstBits + more < kFilterMostBits ? kFilterFirstBits + more : kFilterMostBits;
-  if (bits <= 64 - FilterShift(live_filter.load(std::memory_order_relaxed))) return;
-  size_t bytes = (size_t{1} << bits) + 64;
-  auto* memory = static_cast<Atomic<uint8_t>*>(os::MapOwn(bytes));
-  if (memory == nullptr) return;
-  Atomic<uint8_t>* grown = memory + (64 - bits);
-  Atomic<uint8_t>* none = nullptr;
-  // Another thread is at it with an earlier generation: the next one will find the filter small and grow it.
-  if (!growing.compare_exchange_strong(none, grown, std::memory_order_seq_cst)) return os::UnmapOwn(memory, bytes);
-  // acquire: nobody but us changes it now; what it was changed to while we mapped is complete.
-  Atomic<uint8_t>* old = live_filter.load(std::memory_order_acquire);
-  unsigned old_bits = 64 - FilterShift(old);
-  // Ours stays mapped: an insert may have seen it.
-  if (bits <= old_bits) return growing.store(nullptr, std::memory_order_seq_cst);
-  // What saturated or was marked for ever stays so wherever it may fall now.
-  size_t spread = size_t{1} << (bits - old_bits);
-  for (size_t i = 0; i < size_t{1} << old_bits; i++) {
-    if (old[i].load(std::memory_order_seq_cst) != 255) continue;
-    for (size_t j = 0; j < spread; j++) grown[i * spread + j].store(255, std::memory_order_relaxed);
-  }
-  ForEachAddress([=](uintptr_t address) { Raise(FilterCounter(grown, address)); });
-  // release: who sees the filter sees its counts.
-  live_filter.store(grown, std::memory_order_seq_cst);
-  growing.store(nullptr, std::memory_order_seq_cst);
-}
-
 // Adds the generation after `seen` ones, unless somebody else just did.
 bool AddGeneration(int seen) {
   if (seen >= kMaxGenerations) return false;
@@ -209,20 +148,18 @@ bool AddGeneration(int seen) {
     if (!generations[seen].compare_exchange_strong(none, table, std::memory_order_acq_rel)) os::UnmapOwn(table, bytes);
   }
   // release: pairs with the loads of the count; the table is in its place.
-  bool ours = generation_count.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
-  if (ours) GrowFilter(seen + 1);
+  generation_count.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
   return true;
 }
 
 }  // namespace
 
-constinit Atomic<Atomic<uint8_t>*> live_filter{&first_filter[64 - kFilterFirstBits]};
+constinit Atomic<uint8_t> live_filter[size_t{1} << kFilterBits];
 
 LiveIndex::Inserted LiveIndex::Insert(uintptr_t address, RecordId id) {
   Place place = PlaceOf(address);
   uint64_t wanted = SlotValue(place, id);
-  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);
-  Atomic<uint8_t>& counter = FilterCounter(filter, address);
+  Atomic<uint8_t>& counter = FilterCounter(address);
   if (counter.load(std::memory_order_relaxed) != 0) {
     RecordId displaced = 0;
     ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
@@ -251,13 +188,11 @@ LiveIndex::Inserted LiveIndex::Insert(uintptr_t address, RecordId id) {
       return {false, 0};
     }
   }
-  ForEachLaterFilter(filter, [=](Atomic<uint8_t>* later) { Raise(FilterCounter(later, address)); });
   return {true, 0};
 }
 
 RecordId LiveIndex::TakeOut(uintptr_t address) {
   Place place = PlaceOf(address);
-  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);  // before the slot is empty: invariant 4
   RecordId found = 0;
   ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
     uint64_t value = slot.load(std::memory_order_acquire);
@@ -266,36 +201,29 @@ RecordId LiveIndex::TakeOut(uintptr_t address) {
     found = static_cast<RecordId>(value);
     return true;
   });
-  if (found != 0) Lower(FilterCounter(filter, address));
+  if (found != 0) Lower(FilterCounter(address));
   return found;
 }
 
 bool LiveIndex::TakeOutRecord(uintptr_t address, RecordId id) {
   Place place = PlaceOf(address);
   uint64_t wanted = SlotValue(place, id);
-  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);
   bool taken = ForEachSlot(place, [&](Atomic<uint64_t>& slot) {
     uint64_t value = wanted;
     return slot.load(std::memory_order_relaxed) == wanted &&
            slot.compare_exchange_strong(value, 0, std::memory_order_acq_rel);
   });
-  if (taken) Lower(FilterCounter(filter, address));
+  if (taken) Lower(FilterCounter(address));
   return taken;
 }
 
 void LiveIndex::MarkForever(const void* block) {
-  auto address = reinterpret_cast<uintptr_t>(block);
-  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_acquire);
-  FilterCounter(filter, address).store(255, std::memory_order_seq_cst);
-  ForEachLaterFilter(
-      filter, [=](Atomic<uint8_t>* later) { FilterCounter(later, address).store(255, std::memory_order_seq_cst); });
+  FilterCounter(reinterpret_cast<uintptr_t>(block)).store(255, std::memory_order_relaxed);
 }
 
 size_t LiveIndex::BytesForTesting() {
   size_t bytes = 0;
   for (int g = 0; g < generation_count.load(); g++) bytes += BucketCount(g) * sizeof(Bucket);
-  Atomic<uint8_t>* filter = live_filter.load();
-  if (filter != &first_filter[64 - kFilterFirstBits]) bytes += size_t{1} << (64 - FilterShift(filter));
   return bytes;
 }
 
@@ -304,14 +232,7 @@ void LiveIndex::ResetForTesting() {
     if (Bucket* table = generations[g].exchange(nullptr)) os::UnmapOwn(table, BucketCount(g) * sizeof(Bucket));
   }
   generation_count.store(0);
-  for (Atomic<uint8_t>* filter :
-       {growing.exchange(nullptr), live_filter.exchange(&first_filter[64 - kFilterFirstBits])}) {
-    // Filters between the first and the last stay mapped.
-    if (filter == nullptr || filter == &first_filter[64 - kFilterFirstBits]) continue;
-    unsigned shift = FilterShift(filter);
-    os::UnmapOwn(filter - shift, (size_t{1} << (64 - shift)) + 64);
-  }
-  for (auto& counter : first_filter) counter.store(0);
+  for (auto& counter : live_filter) counter.store(0);
 }
 
 }  // namespace leakshim

@@ -13,14 +13,6 @@
 //  2. Emptying a slot is a compare-exchange: of two takers (a double free) one wins.
 //  3. The filter's counter of an address is at least the number of slots that hold such addresses: raised before an
 //     insert, lowered after a take-out. A counter that reached 255 stays there.
-//  4. The filter grows with the index, so that it errs for a few frees in a hundred, neighbours of samples aside.
-//     Whoever adds a generation maps the larger filter, shows it as `growing`, counts what stands in the index, and
-//     then makes it the filter. An insert looks for both once more when its slot can be seen: it meets the larger
-//     filter, or the count meets the slot. A take-out lowers the filter that it read before it emptied the slot. So a
-//     count can come out too high (of samples that went meanwhile), never too low. (One exception: a thread that stands
-//     still in the middle of an insert while the filter grows and thinning takes just that sample out makes one other
-//     address be missed until it goes on.) The smaller filter stays as it is for those who read its address and have
-//     not looked yet.
 //
 // Thread contract: any thread, in hooks and signal handlers; no lock, no libc; a system call where a generation is
 // added.
@@ -35,30 +27,23 @@
 
 namespace leakshim {
 
-// One word tells where the filter is and how large, so that it can be changed in one store: the table of 2^N counters
-// begins 64 - N bytes behind a multiple of 64. The address's low six bits therefore are what a product is shifted by to
-// make it an index, and a shift instruction looks at no other bits of its count.
-extern constinit Atomic<Atomic<uint8_t>*> live_filter LEAKSHIM_HIDDEN;
+// The filter: counters of one byte. Neighbouring blocks have neighbouring counters, or the same, one for 2.5 KiB of
+// addresses: what a program frees together costs its caches a line for 160 KiB of it, and memory a page for 10 MiB. The
+// filter errs where a sample lies near, at the default interval for half a percent of frees. After 10 GiB it begins
+// anew, and errs for as large a share of frees as there are samples for a counter: 1.6 % beside 64 k, a fifth beside a
+// million.
+extern constinit Atomic<uint8_t> live_filter[size_t{1} << kFilterBits] LEAKSHIM_HIDDEN;
 
-// Neighbouring blocks have neighbouring counters, or the same: at first 633 bytes of addresses share one, 40 when the
-// filter is largest. So what a program frees together costs its caches few lines of the filter: one for 40 KiB of
-// addresses at first, for 2.5 KiB in the end. 158 MiB on, the filter begins anew; the golden ratio keeps places that
-// lie any power of two apart from meeting in one counter.
-inline constexpr uint64_t kFilterSlope = 0x19e3779b97;
-
-inline unsigned FilterShift(const Atomic<uint8_t>* filter) {
-  return reinterpret_cast<uintptr_t>(filter) & 63;
-}
-
-inline Atomic<uint8_t>& FilterCounter(Atomic<uint8_t>* filter, uintptr_t address) {
-  return filter[(address * kFilterSlope) >> FilterShift(filter)];
+// The slope, 2^30 times the golden ratio, keeps places that lie any power of two apart from meeting in one counter, and
+// is small enough to stand in the instruction that multiplies.
+inline Atomic<uint8_t>& FilterCounter(uintptr_t address) {
+  return live_filter[(address * kFilterSlope) >> (64 - kFilterBits)];
 }
 
 // False: certainly not sampled. relaxed: an address that this thread may free was inserted before this thread learnt
-// it, so the program's own ordering makes the filter and its counter visible.
+// it, so the program's own ordering makes its counter visible.
 inline bool MayBeSampled(const void* address) {
-  Atomic<uint8_t>* filter = live_filter.load(std::memory_order_relaxed);
-  return IsSet(FilterCounter(filter, reinterpret_cast<uintptr_t>(address)));
+  return IsSet(FilterCounter(reinterpret_cast<uintptr_t>(address)));
 }
 
 class LiveIndex {

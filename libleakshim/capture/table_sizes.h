@@ -22,8 +22,8 @@ inline constexpr uint32_t kThreadsPerPage = 8;
 inline constexpr uint32_t kMaxThreadPages = 2;
 inline constexpr uint32_t kStackPageEntries = 16;
 inline constexpr uint32_t kMaxStackPages = 4;
-inline constexpr unsigned kFilterFirstBits = 2;
-inline constexpr unsigned kFilterMostBits = 4;
+inline constexpr unsigned kFilterBits = 4;
+inline constexpr uint64_t kFilterSlope = 0x9e3779b97f4a7c15;  // so that small addresses have several counters
 inline constexpr size_t kSnapshotFirstPlaces = 4;
 #else
 inline constexpr uint32_t kChunkSlots = 32;
@@ -39,8 +39,8 @@ inline constexpr uint32_t kThreadsPerPage = 1024;
 inline constexpr uint32_t kMaxThreadPages = 1024;
 inline constexpr uint32_t kStackPageEntries = 1024;
 inline constexpr uint32_t kMaxStackPages = 4096;
-inline constexpr unsigned kFilterFirstBits = 18;  // counters of one byte
-inline constexpr unsigned kFilterMostBits = 22;   // 4 MiB
+inline constexpr unsigned kFilterBits = 22;  // counters of one byte, 4 MiB of which little is ever written
+inline constexpr uint64_t kFilterSlope = 0x678dde6f;
 inline constexpr size_t kSnapshotFirstPlaces = 1024;
 #endif
 

@@ -82,7 +82,8 @@ def locked_memory_grows_by_what_we_use():
                   for preload in (None, harness.LIBRARY))
     assert alone.status == run.status == 0 and run.stderr == "", (alone, run)
     locked = [int(re.search(r"VmLck:\s+(\d+) kB", each.stdout).group(1)) for each in (alone, run)]
-    assert locked[1] - locked[0] < 5 << 10, locked
+    # Four of it are the filter's, of which without mlockall() little is ever there.
+    assert locked[1] - locked[0] < 7 << 10, locked
 
 
 def a_read_only_file_system_is_one_line():
