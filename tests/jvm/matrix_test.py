@@ -23,7 +23,7 @@ COMPILERS = {
     "C2": ["-XX:-TieredCompilation"],
 }
 OTHERS = {
-    "uncompressed": ["-XX:-UseCompressedOops", "-XX:-UseCompressedClassPointers"],
+    "uncompressed": ["-XX:-UseCompressedOops", "-XX:-UseCompressedClassPointers", "-Xshare:off"],
     "no shared archive": ["-Xshare:off"],
     "native memory tracking": ["-XX:NativeMemoryTracking=detail"],
     "checked JNI": ["-Xcheck:jni"],
