@@ -386,6 +386,8 @@ __attribute__((noinline)) int Alloca(size_t bytes) {
 extern "C" void unwind_test_frame_from_rbx(void (*call)());
 asm(R"(
   .text
+  .globl unwind_test_frame_from_rbx
+  .hidden unwind_test_frame_from_rbx
   .type unwind_test_frame_from_rbx, @function
 unwind_test_frame_from_rbx:
   .cfi_startproc

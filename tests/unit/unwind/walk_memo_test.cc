@@ -16,6 +16,9 @@
 #include "unwind/frame_walker.h"
 #include "unwind/module_map.h"
 
+// Its frame is counted from rbx; calls `call`. In unwind_test.cc.
+extern "C" void unwind_test_frame_from_rbx(void (*call)());
+
 namespace leakshim {
 namespace {
 
@@ -174,36 +177,14 @@ TEST_F(WalkMemoTest, ALimitIsKeptAndLeavesNoShortStackBehind) {
   EXPECT_EQ(unlike, 0);
 }
 
-// Its frame is counted from rbx, so that a walk without rbx is given up.
-extern "C" void walk_memo_test_frame_from_rbx(void (*call)());
-asm(R"(
-  .text
-  .type walk_memo_test_frame_from_rbx, @function
-walk_memo_test_frame_from_rbx:
-  .cfi_startproc
-  push %rbx
-  .cfi_def_cfa_offset 16
-  .cfi_offset %rbx, -16
-  mov %rsp, %rbx
-  .cfi_def_cfa_register %rbx
-  and $-64, %rsp
-  call *%rdi
-  mov %rbx, %rsp
-  .cfi_def_cfa_register %rsp
-  pop %rbx
-  .cfi_def_cfa_offset 8
-  ret
-  .cfi_endproc
-  .size walk_memo_test_frame_from_rbx, . - walk_memo_test_frame_from_rbx
-)");
-
 TEST_F(WalkMemoTest, AWalkThatWasGivenUpIsNotRepeated) {
   static WalkStart here;
   here = Caller();
   Compare(here);
   Compare(here);
   EXPECT_EQ(repeated, 1);
-  walk_memo_test_frame_from_rbx([] { Compare(Caller()); });
+  // Without rbx it is given up there.
+  unwind_test_frame_from_rbx([] { Compare(Caller()); });
   Compare(here);
   EXPECT_EQ(repeated, 1) << "the last walk was another";
   EXPECT_EQ(unlike, 0);
