@@ -1,5 +1,5 @@
 // What one sample costs in a real program: a preloaded library of its own, made of the same sources as libleakshim.so,
-// that takes a stack after each so many allocated bytes of a thread and times it: native walk, Java frames, interning.
+// that takes a stack after each so many allocated bytes of a thread and times it: native and Java frames, and its id.
 // Nothing is recorded. At exit it writes to the file of PROBE_OUT:
 //
 //     samples <n> java <n> depth <mean frames>
@@ -12,7 +12,8 @@
 
 #include <cstring>
 
-#include "capture/scratch.h"
+#include "capture/capture.h"
+#include "capture/stack_capture.h"
 #include "capture/stack_table.h"
 #include "capture/thread_state.h"
 #include "jvm/java_frames.h"
@@ -22,6 +23,7 @@
 #include "unwind/module_map.h"
 #include "unwind/unwinder.h"
 
+extern "C" __attribute__((visibility("default"))) void* malloc(size_t bytes);
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
 extern "C" __attribute__((visibility("hidden"))) const char _end[];
 
@@ -64,19 +66,15 @@ __attribute__((noinline)) void Sample() {
   ShimScope scope;
   if (!scope.entered()) return;
   uint64_t before = Cycles();
-  ScratchBlock* scratch = ScratchPool::Take();
-  if (scratch == nullptr) return;
-  WalkResult walk = WalkStack(UnwindMethod::kCfi, nullptr, scratch->frames, ScratchPool::MaxFrames(), &scratch->unwind);
-  AppendJavaFrames(&walk, scratch->frames, ScratchPool::MaxFrames(), &scratch->unwind);
-  StackTable::Intern(scratch->frames, walk.depth, false);
-  bool java = false;
-  uint32_t depth = walk.depth;
-  for (uint32_t i = 0; i < depth; i++) java = java || IsJavaFrame(scratch->frames[i]);
-  ScratchPool::Give(scratch);
+  StackId id = CaptureStack(reinterpret_cast<const void*>(&malloc), Caller());
   uint64_t took = Cycles() - before;
+  const Stack* stack = StackTable::Get(id);
+  if (stack == nullptr) return;
+  bool java = false;
+  for (uint32_t i = 0; i < stack->depth; i++) java = java || IsJavaFrame(stack->frames[i]);
   if (!java) return;
   java_samples.fetch_add(1, std::memory_order_relaxed);
-  frames.fetch_add(depth, std::memory_order_relaxed);
+  frames.fetch_add(stack->depth, std::memory_order_relaxed);
   cycles.fetch_add(took, std::memory_order_relaxed);
   histogram[Step(took)].fetch_add(1, std::memory_order_relaxed);
 }
@@ -137,7 +135,8 @@ void OnLoad(int, char**, char** environment) {
   os::SetOwnMemoryCap(64 << 20);
   InitModuleMap();
   SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
-  InitUnwinder(UnwindMethod::kCfi, environment);
+  capture_config.unwind = InitUnwinder(UnwindMethod::kCfi, environment);
+  capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(__ehdr_start));
   InitJavaFrames(true);
   on.store(true, std::memory_order_relaxed);
 }

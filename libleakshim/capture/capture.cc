@@ -4,9 +4,8 @@
 
 #include "capture/accum_table.h"
 #include "capture/sampler.h"
-#include "capture/scratch.h"
+#include "capture/stack_capture.h"
 #include "capture/stack_table.h"
-#include "jvm/java_frames.h"
 #include "os/os.h"
 #include "os/process_generation.h"
 
@@ -62,40 +61,6 @@ void MemoryIsShort(bool index_full) {
 void DropForMemory(bool index_full) {
   Count(capture_books.dropped_memory);
   MemoryIsShort(index_full);
-}
-
-// As much of the stack as there is memory for: totals must not depend on how deep the callers are.
-StackId InternShortened(const Frame* frames, uint32_t depth) {
-  Count(capture_books.shortened_stacks);
-  for (uint32_t kept = 16; kept > 0; kept /= 4) {
-    StackId stack = kept < depth ? StackTable::Intern(frames, kept, true) : 0;
-    if (stack != 0) return stack;
-  }
-  return capture_config.lost_stack;
-}
-
-// The stack of the calling thread from `caller` on, with the hook as its leaf. 0: no memory for it.
-StackId CaptureStack(const void* hook, const WalkStart& caller) {
-  ScratchBlock* scratch = ScratchPool::Take();
-  if (scratch == nullptr) return InternShortened(nullptr, 0);
-  Frame leaf = NativeFrame(reinterpret_cast<uintptr_t>(hook), capture_config.own_module);
-  bool same_leaf = scratch->frames[0] == leaf;
-  scratch->frames[0] = leaf;
-  WalkResult walk =
-      WalkStack(capture_config.unwind, &caller, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
-  uint32_t walked = walk.depth;
-  AppendJavaFrames(&walk, scratch->frames + 1, ScratchPool::MaxFrames() - 1, &scratch->unwind);
-  bool walk_alone = walk.depth == walked && walk.end == StackEnd::kOutermost;
-  StackId stack = scratch->stack;
-  if (stack == 0 || !walk.repeated || !same_leaf || !walk_alone) {
-    bool truncated = walk.end == StackEnd::kTruncated;
-    if (truncated) Count(capture_books.truncated_stacks);
-    stack = StackTable::Intern(scratch->frames, walk.depth + 1, truncated);
-    scratch->stack = walk_alone ? stack : 0;
-    if (stack == 0) stack = InternShortened(scratch->frames, walk.depth + 1);
-  }
-  ScratchPool::Give(scratch);
-  return stack;
 }
 
 }  // namespace

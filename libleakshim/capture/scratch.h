@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "capture/known_stacks.h"
 #include "os/atomic.h"
 #include "unwind/frame.h"
 #include "unwind/unwinder.h"
@@ -17,10 +18,13 @@ namespace leakshim {
 inline constexpr uint32_t kMaxStackFrames = 1024;  // upper bound of prof_bt_max
 
 struct ScratchBlock {
+  static constexpr uint32_t kMostFindings = 320;
+
   Atomic<ScratchBlock*> next;  // in the pool
   UnwindScratch unwind;
-  uint32_t stack;  // StackId that the frames of the last walk have; 0: they are not those of the walk alone
-  Frame frames[];  // MaxFrames() of them
+  KnownStacks known;
+  Finding findings[kMostFindings];  // of the walk that is being made
+  Frame frames[];                   // MaxFrames() of them
 };
 
 class ScratchPool {

@@ -285,6 +285,20 @@ bool CodeCache::Find(const VmStructs& vm, uintptr_t pc, Blob* blob) const {
   return false;
 }
 
+void AddBlob(const VmStructs& vm, const Blob& blob, FindingList* list) {
+  auto add = [&](int64_t field, uintptr_t bytes) {
+    list->AddMemory(blob.address + static_cast<uintptr_t>(field), bytes);
+  };
+  if (blob.kind == Blob::kCompiled || blob.kind == Blob::kNative) {
+    // Given once. 0: an adapter of the VM's own, which all have.
+    if (Field<int32_t>(blob.address, vm.nmethod_compile_id) == 0) return list->GiveUp();
+    return add(vm.nmethod_compile_id, sizeof(int32_t));
+  }
+  add(vm.blob_name, sizeof(uintptr_t));
+  add(vm.blob_bytes, sizeof(int32_t));
+  add(vm.blob_frame_words, sizeof(int32_t));
+}
+
 uintptr_t MethodOf(const VmStructs& vm, const Blob& nmethod) {
   return Field<uintptr_t>(nmethod.address, vm.nmethod_method);
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "jvm/vm_structs.h"
+#include "unwind/findings.h"
 #include "unwind/frame.h"
 
 namespace leakshim::vm {
@@ -45,7 +46,7 @@ class CodeCache {
     return cont_return_at_ == nullptr ? 0 : __atomic_load_n(cont_return_at_, __ATOMIC_RELAXED);
   }
 
-  // False: no code there.
+  // False: no code there. Blobs are told again by what AddBlob() adds.
   bool Find(const VmStructs& vm, uintptr_t pc, Blob* blob) const;
 
  private:
@@ -62,6 +63,9 @@ class CodeCache {
   uintptr_t call_stub_return_ = 0;
   const uintptr_t* cont_return_at_ = nullptr;
 };
+
+// Adds what tells whether the blob that frames returned to is still there as it was.
+void AddBlob(const VmStructs& vm, const Blob& blob, FindingList* list);
 
 // The method that an nmethod was compiled from: its address.
 uintptr_t MethodOf(const VmStructs& vm, const Blob& nmethod);

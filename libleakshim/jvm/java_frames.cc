@@ -129,8 +129,8 @@ void Judge(Phase now, bool whole, bool named, bool full) {
 // Takes the frames of one sample from `walk` on.
 class Appender {
  public:
-  Appender(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch, Phase now)
-      : walk_(*walk), frames_(frames), max_frames_(max_frames), scratch_(scratch), now_(now) {}
+  Appender(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch, FindingList* list, Phase now)
+      : walk_(*walk), frames_(frames), max_frames_(max_frames), scratch_(scratch), list_(*list), now_(now) {}
 
   void Run() {
     vm::JavaThread thread;
@@ -140,18 +140,22 @@ class Appender {
     bool met_java = EndsInJava();
     if (!is_java) {
       if (met_java) HideUnknown();
+      if (met_java || CurrentJavaMark() != 0) list_.GiveUp();
       return;
     }
+    AddThread(thread, at);
     if (at.sp == 0) {
+      list_.GiveUp();
       if (!met_java) return AppendCompiling(thread);
       // Called from Java without leaving it: leaf calls into the VM, and the cheapest form of foreign calls.
-      at = {walk_.sp, walk_.pc, walk_.fp};
+      at = {walk_.sp, walk_.pc, walk_.fp, 0};
     }
     // On the thread's own stack what lies between here and its base is in use. On another one (a signal's) Java's part
     // is above wherever it was left.
     auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
     bool on_own = here >= thread.stack_low && here < thread.stack_high;
     if (at.sp < (on_own ? here : thread.stack_low) || at.sp >= thread.stack_high || !vm::IsReadable(at.sp)) {
+      list_.GiveUp();
       if (met_java) walk_.depth--;
       if (walk_.depth < max_frames_) AddUnknown();
       walk_.end = StackEnd::kTruncated;
@@ -161,6 +165,14 @@ class Appender {
   }
 
  private:
+  // That it is still this thread's, of the kind that runs Java, is what the mark and its virtual table say.
+  void AddThread(const vm::JavaThread& thread, const vm::Anchor& at) {
+    uintptr_t table;
+    if (!vm::Read(thread.address, &table)) return list_.GiveUp();
+    list_.AddWord(thread.address, table);
+    AddAnchor(structs, thread.address + static_cast<uintptr_t>(structs.thread_anchor), at, &list_);
+  }
+
   bool EndsInJava() const { return walk_.end == StackEnd::kUnknownCode && walk_.depth > 0 && code.Contains(walk_.pc); }
   void HideUnknown() {
     if (Frame unknown = JavaNames::Unknown()) frames_[walk_.depth - 1] = unknown;
@@ -184,11 +196,12 @@ class Appender {
     if (EndsInJava()) walk_.depth--;
     for (;;) {
       vm::Segment segment =
-          vm::WalkSegment(structs, code, thread, at, frames_ + walk_.depth, max_frames_ - walk_.depth);
+          vm::WalkSegment(structs, code, thread, at, frames_ + walk_.depth, max_frames_ - walk_.depth, &list_);
       walk_.depth += segment.depth;
       named = named && segment.named;
       if (segment.heap_frames) native_whole = false;
       if (segment.end != vm::Segment::kEntry) {
+        list_.GiveUp();
         bool full = segment.end == vm::Segment::kFull;
         // What was not understood has its place, too.
         if (!full && walk_.depth < max_frames_) AddUnknown();
@@ -199,14 +212,18 @@ class Appender {
         walk_.end = StackEnd::kDepthLimit;
         return Judge(now_, segment.next.sp == 0, named, true);
       }
-      WalkResult native = WalkStackFrom({segment.caller_pc, segment.caller_sp, segment.caller_fp, segment.caller_bx},
-                                        frames_ + walk_.depth, max_frames_ - walk_.depth, scratch_);
+      const WalkStart caller{segment.caller_pc, segment.caller_sp, segment.caller_fp, segment.caller_bx};
+      WalkResult native = WalkStackFrom(caller, frames_ + walk_.depth, max_frames_ - walk_.depth, scratch_);
+      // The frame pointer is among the findings already.
+      bool fp_matters;
+      list_.AddWalk(scratch_->outer, caller, native, &fp_matters);
       walk_.depth += native.depth;
       walk_.end = native.end;
       walk_.pc = native.pc;
       native_whole = native_whole && native.end != StackEnd::kTruncated;
       if (segment.next.sp == 0) {
         if (EndsInJava()) HideUnknown();
+        if (!named) list_.GiveUp();
         if (!native_whole) walk_.end = StackEnd::kTruncated;
         return Judge(now_, true, named, false);
       }
@@ -220,6 +237,7 @@ class Appender {
   Frame* const frames_;
   const uint32_t max_frames_;
   UnwindScratch* const scratch_;
+  FindingList& list_;
   const Phase now_;
 };
 
@@ -231,16 +249,31 @@ void InitJavaFrames(bool wanted) {
 }
 
 __attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames,
-                                                UnwindScratch* scratch) {
+                                                UnwindScratch* scratch, FindingList* list) {
   if (JvmModule() == kNoModule) {
     if (walk->end == StackEnd::kUnknownCode) LookForJvmAtTimes();
     if (JvmModule() == kNoModule) return;
   }
   Phase now = Advance();
-  if (now == Phase::kTrying || now == Phase::kOn) return Appender(walk, frames, max_frames, scratch, now).Run();
+  if (now == Phase::kTrying || now == Phase::kOn) {
+    return Appender(walk, frames, max_frames, scratch, list, now).Run();
+  }
   // Code that a JVM made, and no means to tell more.
   if (walk->end != StackEnd::kUnknownCode || walk->depth == 0) return;
   if (Frame unknown = JavaNames::Unknown()) frames[walk->depth - 1] = unknown;
+}
+
+JavaMark CurrentJavaMark() {
+  if (JvmModule() == kNoModule) return 0;
+  // acquire: as in Advance().
+  Phase now = phase.load(std::memory_order_acquire);
+  uintptr_t object;
+  if (now == Phase::kOff) return 0;
+  return now == Phase::kOn && vm::CurrentThreadObject(&object) ? object : kUnclear;
+}
+
+void CountKnownJavaStack() {
+  samples_whole.Add(1);
 }
 
 JavaStatus ReadJavaStatus() {

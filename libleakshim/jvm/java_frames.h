@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "unwind/findings.h"
 #include "unwind/frame.h"
 #include "unwind/unwinder.h"
 
@@ -19,8 +20,18 @@ namespace leakshim {
 // Context: the constructor. `wanted` false: prof_java was switched off.
 void InitJavaFrames(bool wanted);
 
-// Completes a native walk that is in frames[0, walk->depth). The frame of unknown code that ended it is replaced.
-void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
+// Completes a native walk that is in frames[0, walk->depth). The frame of unknown code that ended it is replaced. Adds
+// to `list` what it finds.
+void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch, FindingList* list);
+
+// What the findings of AppendJavaFrames() hold for: as long as this is the same, on this thread. 0: it has none to add.
+// kUnclear: this cannot be told yet.
+using JavaMark = uintptr_t;
+inline constexpr JavaMark kUnclear = 1;
+JavaMark CurrentJavaMark();
+
+// Counts one sample whose stack is known to be whole and to have Java frames without having been walked again.
+void CountKnownJavaStack();
 
 // For dumps.
 struct JavaStatus {

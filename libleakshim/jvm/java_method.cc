@@ -11,15 +11,15 @@ namespace {
 constexpr uint64_t kMultiplier = 0xd6e8feb86659fd93u;
 constexpr uint32_t kAccNative = 0x100;
 
+// Where a symbol's length is, in 16 bits.
+uintptr_t LengthOfSymbol(const VmStructs& vm, uintptr_t symbol) {
+  if (vm.Has(vm.symbol_length)) return symbol + static_cast<uintptr_t>(vm.symbol_length);
+  return symbol + static_cast<uintptr_t>(vm.symbol_length_and_refcount) + 2;
+}
+
 bool ReadSymbol(const VmStructs& vm, uintptr_t symbol, Slice* text) {
   uint16_t length;
-  if (vm.Has(vm.symbol_length)) {
-    if (!Read(symbol + static_cast<uintptr_t>(vm.symbol_length), &length)) return false;
-  } else {
-    uint32_t both;
-    if (!Read(symbol + static_cast<uintptr_t>(vm.symbol_length_and_refcount), &both)) return false;
-    length = static_cast<uint16_t>(both >> 16);
-  }
+  if (!Read(LengthOfSymbol(vm, symbol), &length)) return false;
   uintptr_t body = symbol + static_cast<uintptr_t>(vm.symbol_body);
   if (length == 0) return false;
   for (uintptr_t at = body; at < body + length; at += kPageBytes) {
@@ -69,6 +69,12 @@ uint64_t StartOfLines(const VmStructs& vm, const Method& method) {
 uint64_t Fingerprint(const VmStructs& vm, const Method& method) {
   uint64_t hash = HashText(uint64_t{method.const_method_bytes} << 16 | method.code_bytes, method.class_symbol);
   return (HashText(hash, method.name) ^ StartOfLines(vm, method)) * kMultiplier;
+}
+
+void AddSymbol(const VmStructs& vm, uintptr_t symbol, Slice text, FindingList* list) {
+  // The text comes right behind.
+  uintptr_t length = LengthOfSymbol(vm, symbol);
+  list->AddMemory(length, reinterpret_cast<uintptr_t>(text.text) + text.bytes - length);
 }
 
 // {method, const method, bci << 8 | kind, fingerprint, frame}
@@ -188,6 +194,28 @@ Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKin
   if (!IsName(method.class_symbol, ".;[") || !IsName(method.name, ".;[/")) return 0;
   int32_t line = method.is_native ? 0 : ReadLine(vm, method, bci);
   return JavaNames::Intern(method.class_symbol, method.name, ReadSourceFile(vm, method), line, kind);
+}
+
+void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, FindingList* list) {
+  auto place = [](uintptr_t object, int64_t offset) { return object + static_cast<uintptr_t>(offset); };
+  uintptr_t constant = method.const_method, name, class_symbol;
+  uint16_t name_index;
+  list->AddWord(place(address, vm.method_const), constant);
+  list->AddWord(place(constant, vm.const_method_pool), method.pool);
+  list->AddMemory(place(constant, vm.const_method_words), sizeof(int32_t));
+  list->AddMemory(place(constant, vm.const_method_code_bytes), sizeof(uint16_t));
+  list->AddMemory(place(constant, vm.const_method_name), sizeof(uint16_t));
+  list->AddWord(place(method.pool, vm.pool_holder), method.holder);
+  if (!Read(place(constant, vm.const_method_name), &name_index) ||
+      !Read(place(method.pool, vm.pool_bytes) + name_index * 8u, &name) ||
+      !Read(place(method.holder, vm.klass_name), &class_symbol)) {
+    return list->GiveUp();
+  }
+  list->AddWord(place(method.pool, vm.pool_bytes) + name_index * 8u, name);
+  list->AddWord(place(method.holder, vm.klass_name), class_symbol);
+  AddSymbol(vm, name, method.name, list);
+  AddSymbol(vm, class_symbol, method.class_symbol, list);
+  if (StartOfLines(vm, method) != 0) list->AddMemory(CodeEnd(vm, method), sizeof(uint64_t));
 }
 
 Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind) {

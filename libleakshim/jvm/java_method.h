@@ -8,6 +8,7 @@
 
 #include "jvm/java_names.h"
 #include "jvm/vm_structs.h"
+#include "unwind/findings.h"
 
 namespace leakshim::vm {
 
@@ -33,6 +34,9 @@ Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKin
 // The same for the frame of a method, from a cache where it was named before. Methods come and go, and another may lie
 // where one was named: a hit counts only if names, sizes and the start of the line table are the same.
 Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind);
+
+// Adds all that the name of the method at `address` is made of: what NameMethodCached() looks at.
+void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, FindingList* list);
 
 // Line of `bci` in the compressed table at `table`, 0: not known. Exposed for its test.
 int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias);

@@ -109,6 +109,13 @@ void InitJavaThread() {
   get_specific = reinterpret_cast<GetSpecific>(os::FindSymbolAnywhere("pthread_getspecific"));
 }
 
+bool CurrentThreadObject(uintptr_t* object) {
+  uint32_t known = thread_key.load(std::memory_order_relaxed);
+  if (known == 0) return false;
+  *object = reinterpret_cast<uintptr_t>(get_specific(known - 1));
+  return true;
+}
+
 bool CurrentJavaThread(const VmStructs& vm, const Module& libjvm, JavaThread* thread) {
   uintptr_t address = CurrentThread(vm, libjvm);
   if (address == 0 || !HasJavaTable(vm, address)) return false;
@@ -126,7 +133,12 @@ bool CurrentJavaThread(const VmStructs& vm, const Module& libjvm, JavaThread* th
 
 bool ReadAnchor(const VmStructs& vm, uintptr_t address, Anchor* anchor) {
   return Read(Offset(address, vm.anchor_sp), &anchor->sp) && Read(Offset(address, vm.anchor_pc), &anchor->pc) &&
-         Read(Offset(address, vm.anchor_fp), &anchor->fp);
+         Read(anchor->fp_at = Offset(address, vm.anchor_fp), &anchor->fp);
+}
+
+void AddAnchor(const VmStructs& vm, uintptr_t address, const Anchor& anchor, FindingList* list) {
+  list->AddWord(Offset(address, vm.anchor_sp), anchor.sp);
+  if (anchor.sp != 0) list->AddWord(Offset(address, vm.anchor_pc), anchor.pc);
 }
 
 uintptr_t CompiledMethodOf(const VmStructs& vm, const JavaThread& thread, uintptr_t sp) {

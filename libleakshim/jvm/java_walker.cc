@@ -16,8 +16,8 @@ constexpr int64_t kSavedRbxSlot = -7;     // call stub
 class Walker {
  public:
   Walker(const VmStructs& vm, const CodeCache& code, const JavaThread& thread, const Anchor& at, Frame* frames,
-         uint32_t room)
-      : vm_(vm), code_(code), thread_(thread), at_(at), frames_(frames), room_(room) {}
+         uint32_t room, FindingList* list)
+      : vm_(vm), code_(code), thread_(thread), at_(at), frames_(frames), room_(room), list_(*list) {}
 
   Segment Walk() {
     // Stubs show no frame, so that the room does not bound them.
@@ -43,13 +43,31 @@ class Walker {
   bool OnStack(uintptr_t address) const {
     return address % 8 == 0 && address >= thread_.stack_low && address < thread_.stack_high;
   }
-  // A word at or above the frame that the walk is at.
-  bool Word(uintptr_t address, uintptr_t* word) const {
+  // A word at or above the frame that the walk is at. No finding until it is used.
+  bool Peek(uintptr_t address, uintptr_t* word) const {
     if (address < at_.sp - 2 * sizeof(uintptr_t) || !OnStack(address)) return false;
     *word = *reinterpret_cast<const uintptr_t*>(address);
     return true;
   }
-  bool Slot(int64_t slot, uintptr_t* word) const { return Word(at_.fp + static_cast<uintptr_t>(slot * 8), word); }
+  bool Word(uintptr_t address, uintptr_t* word) {
+    if (!Peek(address, word)) return false;
+    list_.AddStackWord(address, *word);
+    return true;
+  }
+  bool Slot(int64_t slot, uintptr_t* word) {
+    UseFp();
+    return Word(at_.fp + static_cast<uintptr_t>(slot * 8), word);
+  }
+  // A compiled frame saves rbp whatever is in it: it counts where a frame is found by it.
+  void UseFp() {
+    if (at_.fp_at == 0) return;
+    if (OnStack(at_.fp_at)) {
+      list_.AddStackWord(at_.fp_at, at_.fp);
+    } else {
+      list_.AddWord(at_.fp_at, at_.fp);
+    }
+    at_.fp_at = 0;
+  }
 
   bool End(Segment::End end) {
     segment_.end = end;
@@ -69,18 +87,23 @@ class Walker {
     return true;
   }
 
-  // Moves to the caller, whose frame lies above.
-  bool MoveTo(uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+  // Moves to the caller, whose frame lies above; its fp was read at `fp_at`.
+  bool MoveTo(uintptr_t pc, uintptr_t sp, uintptr_t fp, uintptr_t fp_at) {
     if (sp <= at_.sp || !OnStack(sp)) return End(Segment::kCut);
-    at_ = {sp, pc, fp};
+    at_ = {sp, pc, fp, fp_at};
     return true;
+  }
+  // To the caller of a frame with rbp kept.
+  bool MoveAlongFp() {
+    uintptr_t fp, pc, fp_at = at_.fp;
+    return Slot(1, &pc) && Peek(fp_at, &fp) && MoveTo(pc, fp_at + 16, fp, fp_at);
   }
 
   bool StepInterpreted() {
     if (segment_.depth == room_) return End(Segment::kFull);
     uintptr_t address, bcp, sender_sp, pc, fp;
     if (at_.fp < at_.sp || !Slot(kMethodSlot, &address) || !Slot(vm_.bcp_slot, &bcp) ||
-        !Slot(kSenderSpSlot, &sender_sp) || !Slot(0, &fp) || !Slot(1, &pc)) {
+        !Slot(kSenderSpSlot, &sender_sp) || !Slot(1, &pc) || !Peek(at_.fp, &fp)) {
       return End(Segment::kCut);
     }
     Method method;
@@ -94,9 +117,10 @@ class Walker {
     }
     JavaKind kind = method.is_native ? JavaKind::kNative : JavaKind::kInterpreted;
     Add(NameMethodCached(vm_, address, method, bci, kind));
+    AddMethod(vm_, address, method, &list_);
     // The caller's sp may lie below the frame's end where arguments were moved, never below the frame itself.
     if (sender_sp <= at_.fp) return End(Segment::kCut);
-    return MoveTo(pc, sender_sp, fp);
+    return MoveTo(pc, sender_sp, fp, at_.fp);
   }
 
   // The youngest frame, interrupted before it was set up: methods begin by touching the stack below them, and where
@@ -107,14 +131,17 @@ class Walker {
     JavaKind kind = blob.kind == Blob::kNative ? JavaKind::kNative : JavaKind::kCompiled;
     Add(ReadMethod(vm_, address, &method) ? NameMethodCached(vm_, address, method, 0, kind) : 0);
     if (!Word(at_.sp, &pc)) return End(Segment::kCut);
-    return MoveTo(pc, at_.sp + 8, at_.fp);
+    return MoveTo(pc, at_.sp + 8, at_.fp, at_.fp_at);
   }
 
   bool StepBlob(const Blob& blob) {
+    AddBlob(vm_, blob, &list_);
     if (blob.kind != Blob::kStub) {
       if (segment_.depth == room_) return End(Segment::kFull);
       if (segment_.depth == 0 && at_.pc < blob.complete) return StepUnfinished(blob);
+      uintptr_t pc = at_.pc;
       UndoDeoptimisation(vm_, blob, at_.sp, thread_.stack_high, &at_.pc);
+      if (at_.pc != pc) list_.GiveUp();
       bool whole = true;
       segment_.depth += AppendCompiled(vm_, blob, at_.pc, frames_ + segment_.depth, room_ - segment_.depth, &whole);
       if (!whole) {
@@ -124,21 +151,22 @@ class Walker {
     }
     if (blob.frame_words > 1) {
       uintptr_t sp = at_.sp + static_cast<uintptr_t>(blob.frame_words) * 8, pc, fp;
-      if (!Word(sp - 8, &pc) || !Word(sp - 16, &fp)) return End(Segment::kCut);
-      return MoveTo(pc, sp, fp);
+      if (!Word(sp - 8, &pc) || !Peek(sp - 16, &fp)) return End(Segment::kCut);
+      return MoveTo(pc, sp, fp, sp - 16);
     }
     // No fixed frame: one that keeps rbp, or a virtual thread's that returns to frames in the heap.
-    uintptr_t pc, fp;
-    if (code_.cont_return() != 0 && StepOverHeapFrames()) return true;
-    if (at_.fp < at_.sp || !Slot(0, &fp) || !Slot(1, &pc)) return End(Segment::kCut);
-    return MoveTo(pc, at_.fp + 16, fp);
+    if (code_.cont_return() != 0) {
+      list_.GiveUp();
+      if (StepOverHeapFrames()) return true;
+    }
+    return (at_.fp >= at_.sp && MoveAlongFp()) || End(Segment::kCut);
   }
 
   // sp is at the ContinuationEntry, which enterSpecial's frame begins with.
   bool StepOverContinuation() {
     at_.fp = at_.sp + static_cast<uintptr_t>(vm_.cont_entry_bytes);
-    uintptr_t fp, pc;
-    return Slot(0, &fp) && Slot(1, &pc) && MoveTo(pc, at_.fp + 16, fp);
+    at_.fp_at = 0;
+    return MoveAlongFp();
   }
 
   bool StepOverHeapFrames() {
@@ -149,7 +177,7 @@ class Walker {
     }
     segment_.heap_frames = true;
     // Where the youngest of the frames in the heap would begin, the entry lies.
-    at_ = {entry, code_.cont_return(), entry};
+    at_ = {entry, code_.cont_return(), entry, 0};
     return true;
   }
 
@@ -165,8 +193,7 @@ class Walker {
     if (!FindCaller() || !Slot(kCallWrapperSlot, &wrapper) || !Slot(kSavedRbxSlot, &segment_.caller_bx)) return Cut();
     // The wrapper is a local of the function that called.
     if (wrapper <= at_.sp || !OnStack(wrapper)) return Cut();
-    if (!ReadAnchor(vm_, wrapper + static_cast<uintptr_t>(vm_.call_wrapper_anchor), &segment_.next)) return Cut();
-    return EndAtEntry();
+    return EndAtEntry(wrapper + static_cast<uintptr_t>(vm_.call_wrapper_anchor));
   }
 
   Segment EndAtUpcall(const Blob& blob) {
@@ -174,15 +201,17 @@ class Walker {
     int32_t offset;
     if (!Read(blob.address + static_cast<uintptr_t>(vm_.upcall_frame_data_offset), &offset) || offset < 0) return Cut();
     uintptr_t data = at_.sp + static_cast<uintptr_t>(offset);
-    if (!OnStack(data) || !FindCaller() ||
-        !ReadAnchor(vm_, data + static_cast<uintptr_t>(vm_.upcall_anchor), &segment_.next)) {
-      return Cut();
-    }
+    AddBlob(vm_, blob, &list_);
+    list_.AddMemory(blob.address + static_cast<uintptr_t>(vm_.upcall_frame_data_offset), sizeof(offset));
+    if (!OnStack(data) || !FindCaller()) return Cut();
     segment_.caller_bx = 0;
-    return EndAtEntry();
+    return EndAtEntry(data + static_cast<uintptr_t>(vm_.upcall_anchor));
   }
 
-  Segment EndAtEntry() {
+  // `anchor`: what the thread's own was before it entered Java here.
+  Segment EndAtEntry(uintptr_t anchor) {
+    if (!ReadAnchor(vm_, anchor, &segment_.next)) return Cut();
+    AddAnchor(vm_, anchor, segment_.next, &list_);
     if (segment_.next.sp != 0 && (segment_.next.sp <= at_.sp || !OnStack(segment_.next.sp))) return Cut();
     segment_.end = Segment::kEntry;
     return segment_;
@@ -194,19 +223,21 @@ class Walker {
   Anchor at_;
   Frame* const frames_;
   const uint32_t room_;
+  FindingList& list_;
   Segment segment_{Segment::kCut, 0, true, false, {}, 0, 0, 0, 0};
 };
 
 }  // namespace
 
 Segment WalkSegment(const VmStructs& vm, const CodeCache& code, const JavaThread& thread, const Anchor& at,
-                    Frame* frames, uint32_t room) {
+                    Frame* frames, uint32_t room, FindingList* list) {
   Anchor start = at;
   // Calls from the interpreter leave the pc on the stack alone.
   if (start.pc == 0 && start.sp >= thread.stack_low + 8 && start.sp < thread.stack_high && start.sp % 8 == 0) {
     start.pc = *reinterpret_cast<const uintptr_t*>(start.sp - 8);
+    list->AddStackWord(start.sp - 8, start.pc);
   }
-  return Walker(vm, code, thread, start, frames, room).Walk();
+  return Walker(vm, code, thread, start, frames, room, list).Walk();
 }
 
 }  // namespace leakshim::vm

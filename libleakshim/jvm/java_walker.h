@@ -27,8 +27,9 @@ struct Segment {
   uintptr_t caller_pc, caller_sp, caller_fp, caller_bx;
 };
 
-// Walks from `at` (pc a return address into Java code, sp behind it) into frames[0, room).
+// Walks from `at` (pc a return address into Java code, sp behind it) into frames[0, room). Adds to `list` what it
+// finds, sp and pc of `at` excepted, which the caller has read.
 Segment WalkSegment(const VmStructs& vm, const CodeCache& code, const JavaThread& thread, const Anchor& at,
-                    Frame* frames, uint32_t room);
+                    Frame* frames, uint32_t room, FindingList* list);
 
 }  // namespace leakshim::vm

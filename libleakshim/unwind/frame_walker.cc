@@ -215,12 +215,8 @@ class LastWalk {
       return loaded ? Met::kNoRoom : Met::kChange;
     }
     EndAt(*at, step->frame, step->fp_at, true);
-    repeats_ = at_start_;
     return Met::kOutermost;
   }
-
-  // Whether this walk is the last one again, to the outermost frame.
-  bool repeats() const { return repeats_; }
 
   // The next walk shall find nothing.
   void Forget() {
@@ -237,7 +233,8 @@ class LastWalk {
     if (__builtin_expect(!memory.ReachesTo(to.sp) || (fp_at != 0 && fp_at - from.sp >= to.sp - from.sp), 0)) {
       return EndAt(from, modules.frame_bits(), modules.step_flags(), false);
     }
-    Add({from.pc | modules.frame_bits(), from.sp, from.fp, fp_at | modules.step_flags()});
+    uintptr_t from_fp = rule.base() == FrameRule::kFromRbp ? WalkStep::kFromFp : 0;
+    Add({from.pc | modules.frame_bits(), from.sp, from.fp, fp_at | from_fp | modules.step_flags()});
   }
 
   // The walk, or what is kept of it, ends in this state.
@@ -291,7 +288,7 @@ class LastWalk {
   const WalkStep *next_ = nullptr, *end_ = nullptr;  // of the old ones, those that may be met
   uint32_t made_ = 0;                                // of the fresh ones
   const Module* loaded_ = nullptr;                   // the one looked up last
-  bool recording_ = false, at_start_ = true, repeats_ = false;
+  bool recording_ = false, at_start_ = true;
 };
 
 // Where the walk reads a register that the frame at `sp` saved. Down to the red zone: a function that was interrupted
@@ -446,7 +443,6 @@ bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnC
   last_walk.EndAt(at, 0, WalkStep::kHidden, end == WalkEnd::kOutermost);
   result->depth = static_cast<uint32_t>(next - frames);
   result->end = static_cast<StackEnd>(end);
-  result->repeated = last_walk.repeats();
   result->pc = at.pc;
   result->sp = at.sp;
   result->fp = at.fp;
@@ -454,6 +450,11 @@ bool Walk(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnC
 }
 
 }  // namespace
+
+bool IsOnOwnStack(uintptr_t address, uintptr_t end) {
+  return address >= own_stack.low.load(std::memory_order_relaxed) &&
+         end <= own_stack.high.load(std::memory_order_relaxed);
+}
 
 void InitFrameWalker(const void* above_main) {
   main_thread_pointer = ThreadPointer();

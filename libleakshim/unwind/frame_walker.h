@@ -20,6 +20,10 @@ struct OwnCode {
 // Context: the constructor, on the stack that the process began with.
 void InitFrameWalker(const void* above_main);
 
+// Whether [address, end) is of the stack that the calling thread was born with, as far as its walks have met it: it
+// stays mapped as long as the thread runs.
+bool IsOnOwnStack(uintptr_t address, uintptr_t end);
+
 // Walks from `at`, which is the state right behind a call (pc is a return address). `along_frame_pointers`: rules are
 // used for our own frames alone, everybody else is taken to keep rbp.
 void WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own, bool along_frame_pointers,

@@ -165,7 +165,7 @@ WalkResult WalkWithLibunwind(Frame* frames, uint32_t max_frames, uintptr_t own_s
   int kept_errno = *host_errno;
   void* context = scratch->bytes;
   void* cursor = scratch->bytes + ((kContextBytes + 15) & ~size_t{15});
-  WalkResult walk{0, StackEnd::kTruncated, false, 0, 0, 0};
+  WalkResult walk{0, StackEnd::kTruncated, 0, 0, 0};
   libunwind.get_context(context);
   bool usable = libunwind.init_local(cursor, context) == 0;
   // Our own frames count against the limit too, so that a walk is bounded whatever happens.

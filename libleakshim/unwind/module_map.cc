@@ -9,6 +9,7 @@
 #include "os/atomic.h"
 #include "os/elf_lookup.h"
 #include "os/os.h"
+#include "os/text.h"
 
 namespace leakshim {
 namespace {
@@ -161,6 +162,20 @@ bool IsJvm(const char* path) {
   return strcmp(BaseName(path), "libjvm.so") == 0;
 }
 
+// Whether `path` is a JVM, or a library of the one that was met: those the VM loads by itself, and never unloads. It
+// lies in "server" or the like among them.
+bool IsOfJvm(const char* path) {
+  if (IsJvm(path)) return true;
+  const Module* jvm = GetModule(JvmModule());
+  if (jvm == nullptr) return false;
+  auto directory_bytes = [](const char* file) { return static_cast<size_t>(BaseName(file) - file); };
+  size_t server = directory_bytes(jvm->path);
+  if (server < 2) return false;
+  Slice jvms{jvm->path, server - 1};
+  size_t bytes = FindLast(jvms, '/') + 1;
+  return directory_bytes(path) == bytes && memcmp(path, jvm->path, bytes) == 0;
+}
+
 ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
   auto* module = static_cast<Module*>(arena.Allocate(sizeof(Module)));
   if (module == nullptr) return kNoModule;
@@ -172,8 +187,7 @@ ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
   module->eh_frame_hdr = now.eh_frame_hdr;
   module->path = PathOf(now.object);
   if (module->path == nullptr) return kNoModule;
-  // A JVM is never unloaded.
-  module->permanent = permanent || IsJvm(module->path);
+  module->permanent = permanent || IsOfJvm(module->path);
   ReadProgramHeaders(module);
   // relaxed: reserves a number; the stores below publish the entry.
   uint32_t id = module_count.load(std::memory_order_relaxed);

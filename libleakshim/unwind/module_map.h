@@ -19,7 +19,7 @@ struct Module {
   uint8_t build_id[20];    // GNU build id, zero-padded
   uint8_t build_id_bytes;  // 0: none
   ModuleId id;
-  bool permanent;             // loaded at the start: what is at its place is always it
+  bool permanent;             // never unloaded: what is at its place is always it
   uintptr_t build_id_note;    // where the build id stands in memory while the file is mapped
   uintptr_t dynamic;          // address of the dynamic section, 0: none
   uintptr_t eh_frame_hdr;     // address of .eh_frame_hdr, 0: none

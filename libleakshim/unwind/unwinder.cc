@@ -24,7 +24,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
                                                uint32_t max_frames, UnwindScratch* scratch) {
   const bool along_frame_pointers = method == UnwindMethod::kFramePointer;
   // The one variable that is returned, so that none is copied: a copy would wait for the parts just written.
-  WalkResult walk{0, StackEnd::kTruncated, false, 0, 0, 0};
+  WalkResult walk{0, StackEnd::kTruncated, 0, 0, 0};
   switch (method) {
     case UnwindMethod::kLibunwind:
       walk = WalkWithLibunwind(frames, max_frames, own_code.start, own_code.end, scratch);
@@ -56,8 +56,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
 
 WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames, UnwindScratch* scratch) {
   WalkResult walk;
-  WalkMemo* memo = scratch == nullptr ? nullptr : &scratch->outer;
-  if (!TryWalkByRules(start, frames, max_frames, own_code, false, memo, &walk)) {
+  if (!TryWalkByRules(start, frames, max_frames, own_code, false, &scratch->outer, &walk)) {
     WalkByRules(start, frames, max_frames, own_code, false, &walk);
   }
   return walk;

@@ -32,13 +32,12 @@ enum class StackEnd : uint8_t {
 struct WalkResult {
   uint32_t depth;
   StackEnd end;
-  bool repeated;  // the frames are those of the last walk with the same scratch, to the outermost one
   uintptr_t pc, sp, fp;
 };
 
 // Scratch that a walk may use instead of the stack. Zeroed at first; handed from walk to walk, of any thread.
 struct alignas(16) UnwindScratch {
-  WalkMemo inner, outer;      // of WalkStack(), and of WalkStackFrom()
+  WalkMemo inner, outer;      // of WalkStack() and of WalkStackFrom(), where they went by rules
   unsigned char bytes[2304];  // libunwind's context and cursor
 };
 
@@ -68,7 +67,7 @@ __attribute__((always_inline)) inline WalkStart Caller() {
 WalkResult WalkStack(UnwindMethod method, const WalkStart* caller, Frame* frames, uint32_t max_frames,
                      UnwindScratch* scratch);
 
-// Goes on from a known state by frame rules, as for UnwindMethod::kCfi. `scratch` may be nullptr.
+// Goes on from a known state by frame rules, as for UnwindMethod::kCfi.
 WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames, UnwindScratch* scratch);
 
 }  // namespace leakshim

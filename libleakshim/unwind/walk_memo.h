@@ -23,6 +23,7 @@ struct WalkStep {
 
   static constexpr uintptr_t kHidden = 1;      // no frame to show: this library's own
   static constexpr uintptr_t kUnloadable = 2;  // its module may go
+  static constexpr uintptr_t kFromFp = 4;      // the next step was counted from fp
   static constexpr uintptr_t kFlags = 7;
 };
 

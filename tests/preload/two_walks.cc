@@ -1,5 +1,6 @@
 // A preloaded library for tests: takes both walks of a stack, by our rules and by libunwind, in the same call of the
-// malloc family, and counts where they differ.
+// malloc family, and counts where they differ; and the stack that a sample there would have, which must be that of a
+// walk which knows nothing of those before, Java frames and all.
 //
 //     TWO_WALKS_EVERY=<n>  every n-th call of a thread (default 1)
 //     TWO_WALKS_OUT=<file> written at exit: the counts, and up to 200 of the stacks that differ
@@ -13,6 +14,12 @@
 #include <cstddef>
 #include <cstdlib>
 
+#include "capture/capture.h"
+#include "capture/known_stacks.h"
+#include "capture/scratch.h"
+#include "capture/stack_capture.h"
+#include "capture/stack_table.h"
+#include "jvm/java_frames.h"
 #include "os/atomic.h"
 #include "os/format.h"
 #include "os/os.h"
@@ -28,6 +35,12 @@ void* __libc_calloc(size_t, size_t);
 void* __libc_realloc(void*, size_t);
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
+
+// KnownStacks::Find(), by the linker's --wrap.
+leakshim::StackId __real__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(const leakshim::KnownStacks*,
+                                                                       const leakshim::KnownStacks::Start&);
+leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(const leakshim::KnownStacks* stacks,
+                                                                       const leakshim::KnownStacks::Start& start);
 }
 
 namespace leakshim {
@@ -45,7 +58,7 @@ struct Report {
 
 constinit Report reports[kMostReports];
 constinit Atomic<size_t> report_count{0};
-constinit Atomic<uint64_t> samples{0}, equal{0}, repeated{0}, frame_count{0}, ends[4] = {};
+constinit Atomic<uint64_t> samples{0}, equal{0}, known{0}, frame_count{0}, ends[4] = {};
 constinit unsigned every = 0;  // 0: not ready
 constinit const char* out_path = nullptr;
 
@@ -57,57 +70,67 @@ struct Walked {
   Frame frames[kMostFrames];
 };
 
-// Handed from walk to walk and thread to thread, as the library's own are; and what our way found with it last.
-struct Shared {
-  UnwindScratch scratch;
-  Walked last;
-};
-constinit Shared shared{};
-constinit Atomic<bool> shared_in_use{false};
-
 bool SameFrames(const Walked& a, const Walked& b) {
   bool same = a.result.depth == b.result.depth && a.result.end == b.result.end;
   for (uint32_t i = 0; same && i < a.result.depth; i++) same = a.frames[i] == b.frames[i];
   return same;
 }
 
-__attribute__((noinline)) void Compare() {
+void Count(Atomic<uint64_t>& counter, uint64_t amount = 1) {
+  counter.fetch_add(amount, std::memory_order_relaxed);
+}
+
+void Keep(const Walked (&both)[2]) {
+  size_t at = report_count.fetch_add(1, std::memory_order_relaxed);
+  if (at >= kMostReports) return;
+  Report& report = reports[at];
+  for (int w = 0; w < 2; w++) {
+    report.depth[w] = both[w].result.depth;
+    report.end[w] = both[w].result.end;
+    for (uint32_t i = 0; i < 64 && i < both[w].result.depth; i++) report.frames[w][i] = both[w].frames[i];
+  }
+  // release: pairs with the load in WriteReports().
+  report.complete.store(true, std::memory_order_release);
+}
+
+struct Work {
+  Walked walked[2];
+  UnwindScratch scratch;
+};
+
+__attribute__((noinline)) void Compare(const void* hook) {
   if (every == 0 || inside || ++calls < every) return;
   inside = true;
   calls = 0;
   int kept_errno = errno;
   // Our way begins where the library's does: at the caller.
   const WalkStart caller = Caller();
-  Walked* walked = static_cast<Walked*>(os::MapForDump(2 * sizeof(Walked) + sizeof(UnwindScratch)));
-  if (walked != nullptr) {
-    auto* own = reinterpret_cast<UnwindScratch*>(walked + 2);
-    bool is_shared = !shared_in_use.exchange(true, std::memory_order_acquire);
-    UnwindScratch* scratch = is_shared ? &shared.scratch : own;
-    walked[0].result = WalkStack(UnwindMethod::kCfi, &caller, walked[0].frames, kMostFrames, scratch);
-    walked[1].result = WalkStack(UnwindMethod::kLibunwind, nullptr, walked[1].frames, kMostFrames, own);
-    bool told_wrong = false;
-    if (is_shared) {
-      told_wrong = walked[0].result.repeated && !SameFrames(walked[0], shared.last);
-      if (walked[0].result.repeated) repeated.fetch_add(1, std::memory_order_relaxed);
-      shared.last = walked[0];
-      shared_in_use.store(false, std::memory_order_release);
+  auto* work = static_cast<Work*>(os::MapForDump(sizeof(Work)));
+  if (work != nullptr) {
+    Walked(&walked)[2] = work->walked;
+    StackId id = CaptureStack(hook, caller);
+    walked[0].result = WalkStack(UnwindMethod::kCfi, &caller, walked[0].frames, kMostFrames, &work->scratch);
+    walked[1].result = WalkStack(UnwindMethod::kLibunwind, nullptr, walked[1].frames, kMostFrames, &work->scratch);
+    Count(samples);
+    Count(frame_count, walked[0].result.depth);
+    Count(ends[static_cast<int>(walked[0].result.end)]);
+    bool same = SameFrames(walked[0], walked[1]);
+    if (same) {
+      // What a sample has, against the same walk with all that comes after it.
+      FindingList none(nullptr, 0);
+      AppendJavaFrames(&walked[0].result, walked[0].frames, kMostFrames, &work->scratch, &none);
+      const Stack& stack = *StackTable::Get(id);
+      walked[1].result.depth = stack.depth - 1;
+      walked[1].result.end = stack.truncated ? StackEnd::kTruncated : walked[0].result.end;
+      for (uint32_t i = 1; i < stack.depth; i++) walked[1].frames[i - 1] = stack.frames[i];
+      same = SameFrames(walked[0], walked[1]);
     }
-    samples.fetch_add(1, std::memory_order_relaxed);
-    frame_count.fetch_add(walked[0].result.depth, std::memory_order_relaxed);
-    ends[static_cast<int>(walked[0].result.end)].fetch_add(1, std::memory_order_relaxed);
-    if (!told_wrong && SameFrames(walked[0], walked[1])) {
-      equal.fetch_add(1, std::memory_order_relaxed);
-    } else if (size_t at = report_count.fetch_add(1, std::memory_order_relaxed); at < kMostReports) {
-      Report& report = reports[at];
-      for (int w = 0; w < 2; w++) {
-        report.depth[w] = walked[w].result.depth;
-        report.end[w] = walked[w].result.end;
-        for (uint32_t i = 0; i < 64 && i < walked[w].result.depth; i++) report.frames[w][i] = walked[w].frames[i];
-      }
-      // release: pairs with the load in WriteReports().
-      report.complete.store(true, std::memory_order_release);
+    if (same) {
+      Count(equal);
+    } else {
+      Keep(walked);
     }
-    os::UnmapForDump(walked, 2 * sizeof(Walked) + sizeof(UnwindScratch));
+    os::UnmapForDump(work, sizeof(Work));
   }
   errno = kept_errno;
   inside = false;
@@ -119,8 +142,12 @@ __attribute__((constructor)) void Begin() {
   os::SetOwnMemoryCap(uint64_t{1} << 30);
   os::InitProcessGeneration();
   InitModuleMap();
+  InitJavaFrames(true);
   SetOwnCodeRange(reinterpret_cast<uintptr_t>(__ehdr_start), reinterpret_cast<uintptr_t>(_end));
   if (InitUnwinder(UnwindMethod::kLibunwind, environ) != UnwindMethod::kLibunwind) abort();
+  ScratchPool::SetMaxFrames(kMostFrames + 1);
+  capture_config.unwind = UnwindMethod::kCfi;
+  capture_config.own_module = FindModule(reinterpret_cast<uintptr_t>(__ehdr_start));
   const char* text = getenv("TWO_WALKS_EVERY");
   out_path = getenv("TWO_WALKS_OUT");
   every = text == nullptr ? 1 : static_cast<unsigned>(atoi(text));
@@ -139,8 +166,8 @@ __attribute__((destructor)) void WriteReports() {
       .AppendDecimal(samples)
       .Append(" equal ")
       .AppendDecimal(equal)
-      .Append(" repeated ")
-      .AppendDecimal(repeated)
+      .Append(" known ")
+      .AppendDecimal(known)
       .Append(" frames ");
   text.AppendDecimal(frame_count);
   for (int i = 0; i < 4; i++) text.AppendChar(' ').Append(kEnds[i]).AppendChar(' ').AppendDecimal(ends[i]);
@@ -165,22 +192,29 @@ __attribute__((destructor)) void WriteReports() {
 }  // namespace
 }  // namespace leakshim
 
+leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(const leakshim::KnownStacks* stacks,
+                                                                       const leakshim::KnownStacks::Start& start) {
+  leakshim::StackId stack = __real__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(stacks, start);
+  if (stack != 0) leakshim::Count(leakshim::known);
+  return stack;
+}
+
 HOOK void* malloc(size_t bytes) {
-  leakshim::Compare();
+  leakshim::Compare(reinterpret_cast<const void*>(&malloc));
   void* block = __libc_malloc(bytes);
   asm volatile("" ::: "memory");
   return block;
 }
 
 HOOK void* calloc(size_t count, size_t bytes) {
-  leakshim::Compare();
+  leakshim::Compare(reinterpret_cast<const void*>(&calloc));
   void* block = __libc_calloc(count, bytes);
   asm volatile("" ::: "memory");
   return block;
 }
 
 HOOK void* realloc(void* old, size_t bytes) {
-  leakshim::Compare();
+  leakshim::Compare(reinterpret_cast<const void*>(&realloc));
   void* block = __libc_realloc(old, bytes);
   asm volatile("" ::: "memory");
   return block;

@@ -39,7 +39,7 @@ def jdks():
     return list(found.values())
 
 
-Walks = collections.namedtuple("Walks", "samples equal repeated frames unknown_code truncated stacks")
+Walks = collections.namedtuple("Walks", "samples equal known frames unknown_code truncated stacks")
 
 
 def two_walks(command, every, env=None, timeout=120):
@@ -50,7 +50,7 @@ def two_walks(command, every, env=None, timeout=120):
     assert run.status == 0, run
     with open(out) as lines:
         text = lines.read()
-    match = re.match(r"samples (\d+) equal (\d+) repeated (\d+) frames (\d+) outermost \d+ unknown-code (\d+) depth-limit \d+ truncated (\d+)\n",
+    match = re.match(r"samples (\d+) equal (\d+) known (\d+) frames (\d+) outermost \d+ unknown-code (\d+) depth-limit \d+ truncated (\d+)\n",
                      text)
     assert match, text[:300]
     stacks = [tuple(line.split()[1:]) for line in text.splitlines()[1:]]
@@ -71,17 +71,17 @@ def the_two_walks_agree():
     }
     for java in jdks():
         programs[java] = ([java, "-jar", DEMO, str(4 * scale)], 1, None)
-    total = equal = repeated = 0
+    total = equal = known = 0
     for name, (command, every, env) in programs.items():
         walks = two_walks(command, every, env)
-        print(f"     {name}: {walks.samples} samples, {walks.frames / max(walks.samples, 1):.1f} frames, {walks.repeated} repeated, "
+        print(f"     {name}: {walks.samples} samples, {walks.frames / max(walks.samples, 1):.1f} frames, {walks.known} known, "
               f"{walks.unknown_code} ended in unknown code, {walks.truncated} truncated, {walks.samples - walks.equal} differ")
         assert walks.samples >= 5_000, (name, walks.samples)
         assert walks.equal >= walks.samples * 0.9999, (name, walks.stacks[:3])
-        total, equal, repeated = total + walks.samples, equal + walks.equal, repeated + walks.repeated
+        total, equal, known = total + walks.samples, equal + walks.equal, known + walks.known
     assert total >= 200_000 and equal >= total * 0.9999, (total, equal)
-    # Walks that repeat the last one without looking at a rule are among them.
-    assert repeated >= total * 0.01, (total, repeated)
+    # Stacks that were known without a walk are among them.
+    assert known >= total * 0.05, (total, known)
 
 
 def nothing_hangs_and_every_stack_is_whole():

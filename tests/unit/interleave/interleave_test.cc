@@ -527,11 +527,24 @@ TEST(InterleaveTest, AScratchBlockHasOneOwner) {
 
 }  // namespace
 
-// The unwinder of these tests: one frame, which tells the sample that it belongs to.
+// The unwinder of these tests: one frame, which tells the sample that it belongs to. No stack is known.
 WalkResult WalkStack(UnwindMethod, const WalkStart*, Frame* frames, uint32_t, UnwindScratch*) {
   frames[0] = Marker();
-  return {1, StackEnd::kOutermost, false, 0, 0, 0};
+  return {1, StackEnd::kOutermost, 0, 0, 0};
 }
-void AppendJavaFrames(WalkResult*, Frame*, uint32_t, UnwindScratch*) {}
+void AppendJavaFrames(WalkResult*, Frame*, uint32_t, UnwindScratch*, FindingList*) {}
+JavaMark CurrentJavaMark() {
+  return 0;
+}
+void CountKnownJavaStack() {}
+bool IsOnOwnStack(uintptr_t, uintptr_t) {
+  return false;
+}
+const Module* FindLoadedModule(uintptr_t) {
+  return nullptr;
+}
+const Module* GetModule(ModuleId) {
+  return nullptr;
+}
 
 }  // namespace leakshim

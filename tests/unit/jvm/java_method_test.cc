@@ -202,6 +202,52 @@ TEST_F(MethodTest, AnotherMethodAtTheSameAddressHasItsOwnName) {
   EXPECT_EQ(Name(0)->line, 5);
 }
 
+// What a known stack keeps of an interpreted frame.
+TEST_F(MethodTest, FindingsHoldAsLongAsItsNameDoes) {
+  Method method;
+  ASSERT_TRUE(ReadMethod(vm_, At(&method_), &method));
+  Finding findings[60];
+  FindingList list(findings, 60);
+  AddMethod(vm_, At(&method_), method, &list);
+  ASSERT_TRUE(list.complete());
+  auto hold = [&] { return StillTrue(list.findings(), list.count()); };
+  auto hold_after = [&](auto change) {
+    auto kept_method = method_;
+    auto kept_constant = constant_;
+    auto kept_pool = pool_;
+    auto kept_class_symbol = class_, kept_name = name_;
+    auto kept_klass = klass_;
+    change();
+    bool still = hold();
+    method_ = kept_method, constant_ = kept_constant, pool_ = kept_pool, klass_ = kept_klass;
+    class_ = kept_class_symbol, name_ = kept_name;
+    return still;
+  };
+  EXPECT_TRUE(hold_after([] {}));
+  Const other_constant = constant_;
+  Pool other_pool = pool_;
+  Klass other_klass = klass_;
+  Symbol other_symbol = name_;
+  EXPECT_FALSE(hold_after([&] { method_.constant = At(&other_constant); }));
+  EXPECT_FALSE(hold_after([&] { constant_.pool = At(&other_pool); }));
+  EXPECT_FALSE(hold_after([&] { constant_.words--; }));
+  EXPECT_FALSE(hold_after([&] { constant_.code_bytes--; }));
+  EXPECT_FALSE(hold_after([&] { constant_.name = 2; }));
+  EXPECT_FALSE(hold_after([&] { constant_.code[4]++; })) << "the line table";
+  EXPECT_FALSE(hold_after([&] { pool_.holder = At(&other_klass); }));
+  EXPECT_FALSE(hold_after([&] { pool_.slots[1] = At(&other_symbol); }));
+  EXPECT_FALSE(hold_after([&] { klass_.name = At(&other_symbol); }));
+  for (size_t i = 0; i < strlen("demo/Thing"); i++) EXPECT_FALSE(hold_after([&] { class_.body[i]++; })) << i;
+  for (size_t i = 0; i < strlen("work"); i++) EXPECT_FALSE(hold_after([&] { name_.body[i]++; })) << i;
+  EXPECT_FALSE(hold_after([&] { Set(&name_, "workaday"); }));
+  EXPECT_FALSE(hold_after([&] { name_.length--; }));
+  EXPECT_TRUE(hold());
+  // No room for all of it: of no use.
+  FindingList small(findings, list.count() - 1);
+  AddMethod(vm_, At(&method_), method, &small);
+  EXPECT_FALSE(small.complete());
+}
+
 TEST_F(MethodTest, NativeMethodsHaveNoLine) {
   method_.access = 0x101;
   EXPECT_EQ(Name(-1)->line, 0);

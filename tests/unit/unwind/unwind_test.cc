@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -186,6 +187,28 @@ TEST(ModuleTest, WhatWasLoadedAtTheStartIsPermanent) {
   }
   EXPECT_FALSE(GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(plugin, "plugin_number"))))->permanent);
   dlclose(plugin);
+}
+
+// The VM never unloads its own libraries. In a process of its own: the first JVM is the one.
+TEST(ModuleTest, LibrariesOfAJvmArePermanent) {
+  namespace fs = std::filesystem;
+  const fs::path home = fs::path(testing::TempDir()) / ("jvm-" + std::to_string(getpid()));
+  for (const char* directory : {"lib/server", "lib/plugins", "libx"}) fs::create_directories(home / directory);
+  auto is_permanent = [&](const char* plugin, const char* name) {
+    fs::copy_file(plugin, home / name);
+    void* opened = dlopen((home / name).c_str(), RTLD_NOW | RTLD_LOCAL);
+    return GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(opened, "plugin_number"))))->permanent;
+  };
+  auto judge = [&] {
+    Init();
+    bool early = is_permanent(PLUGIN_ONE, "lib/libearly.so"), jvm = is_permanent(PLUGIN_ONE, "lib/server/libjvm.so");
+    bool zip = is_permanent(PLUGIN_ONE, "lib/libzip.so");
+    bool others = is_permanent(PLUGIN_ONE, "lib/plugins/libzip.so") || is_permanent(PLUGIN_ONE, "libx/libzip.so") ||
+                  is_permanent(PLUGIN_ONE, "libzip.so") || is_permanent(PLUGIN_ONE, "lib/server/libjsig.so");
+    _exit(!early && jvm && zip && !others ? 0 : 1);
+  };
+  EXPECT_EXIT(judge(), testing::ExitedWithCode(0), "");
+  fs::remove_all(home);
 }
 
 TEST_F(ModuleListTest, StacksThroughLibrariesAreWhole) {

@@ -1,4 +1,5 @@
-// A walk by way of a memo gives what a walk without one gives, whatever happened to the stack since.
+// A walk by way of a memo gives what a walk without one gives, whatever happened to the stack since; and where all that
+// a walk found is still there, another would come out the same.
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -13,6 +14,7 @@
 
 #include "os/os.h"
 #include "os/process_generation.h"
+#include "unwind/findings.h"
 #include "unwind/frame_walker.h"
 #include "unwind/module_map.h"
 
@@ -56,30 +58,50 @@ class WalkMemoTest : public testing::Test {
     }();
     (void)once;
     memo = {};
-    repeated = unlike = walks = 0;
+    last = {};
+    told = unlike = walks = 0;
+    stays_mapped = false;
   }
 
-  // Both ways from the same place.
+  // Both ways from the same place, and what the findings of the walk before say of it.
   static void Compare(const WalkStart& start, uint32_t limit = kMostFrames) {
+    const WalkStart& then = last.start;
+    bool is_told = !last.findings.empty() && then.pc == start.pc && then.sp == start.sp &&
+                   (!last.fp_matters || then.fp == start.fp) &&
+                   (stays_mapped || IsOnOwnStack(start.sp, last.stack_end)) &&
+                   StillTrue(last.findings.data(), static_cast<uint32_t>(last.findings.size()));
     Walked plain = WalkFrom(start, nullptr, limit), by_memo = WalkFrom(start, &memo, limit);
     walks++;
     if (!(plain == by_memo)) unlike++;
-    if (!by_memo.done || !by_memo.result.repeated) {
-      last = by_memo.frames;
-      return;
+    if (is_told) {
+      told++;
+      // Of a limit the findings do not know.
+      if (limit == kMostFrames && plain.frames != last.walked.frames) unlike++;
     }
-    repeated++;
-    // What repeats the last walk must have its frames.
-    if (last != by_memo.frames) unlike++;
+    Finding findings[200];
+    FindingList list(findings, 200);
+    bool fp_matters = false;
+    if (by_memo.done) list.AddWalk(memo, start, by_memo.result, &fp_matters);
+    bool is_whole = by_memo.done && list.complete() && by_memo.result.end == StackEnd::kOutermost;
+    last = {start, fp_matters, list.stack_end(), by_memo, {findings, findings + (is_whole ? list.count() : 0)}};
   }
 
+  struct Last {
+    WalkStart start;
+    bool fp_matters;
+    uintptr_t stack_end;
+    Walked walked;
+    std::vector<Finding> findings;  // none: they are not all
+  };
   static WalkMemo memo;
-  static int repeated, unlike, walks;
-  static std::vector<Frame> last;
+  static Last last;
+  static int told, unlike, walks;
+  static bool stays_mapped;  // all that is walked
 };
 WalkMemo WalkMemoTest::memo;
-int WalkMemoTest::repeated, WalkMemoTest::unlike, WalkMemoTest::walks;
-std::vector<Frame> WalkMemoTest::last;
+WalkMemoTest::Last WalkMemoTest::last;
+int WalkMemoTest::told, WalkMemoTest::unlike, WalkMemoTest::walks;
+bool WalkMemoTest::stays_mapped;
 
 class CallTree : public WalkMemoTest {
  public:
@@ -136,7 +158,7 @@ TEST_F(CallTree, StacksThatGrowAndShrink) {
   }
   EXPECT_EQ(unlike, 0);
   EXPECT_GT(walks, 2'000);
-  EXPECT_GT(repeated, walks / 10);
+  EXPECT_GT(told, walks / 10);
 }
 
 TEST_F(CallTree, ThreadsThatShareAMemo) {
@@ -177,16 +199,16 @@ TEST_F(WalkMemoTest, ALimitIsKeptAndLeavesNoShortStackBehind) {
   EXPECT_EQ(unlike, 0);
 }
 
-TEST_F(WalkMemoTest, AWalkThatWasGivenUpIsNotRepeated) {
+TEST_F(WalkMemoTest, AWalkThatWasGivenUpTellsNothing) {
   static WalkStart here;
   here = Caller();
   Compare(here);
   Compare(here);
-  EXPECT_EQ(repeated, 1);
+  EXPECT_EQ(told, 1);
   // Without rbx it is given up there.
   unwind_test_frame_from_rbx([] { Compare(Caller()); });
   Compare(here);
-  EXPECT_EQ(repeated, 1) << "the last walk was another";
+  EXPECT_EQ(told, 1) << "the last walk was another";
   EXPECT_EQ(unlike, 0);
 }
 
@@ -201,7 +223,7 @@ TEST_F(WalkMemoTest, AnotherLibraryAtTheSameAddressIsNotTakenForTheOneThatWent) 
     auto look = [](void*) {
       for (int i = 0; i < 2; i++) {
         Compare(Caller());
-        met.push_back(FrameModule(last[0]));
+        met.push_back(FrameModule(last.walked.frames[0]));
       }
     };
     call(look, nullptr);
@@ -248,16 +270,17 @@ TEST_F(WalkMemoTest, AStackWhosePagesWentIsNotRead) {
   CallDeep(30, [] { image.Take(Caller(), place); });
   memcpy(memory + kPage - 128, image.words.data(), Image::kBytes);
   Compare(image.start);
-  EXPECT_GT(last.size(), 25u);
+  EXPECT_GT(last.walked.frames.size(), 25u);
   munmap(memory + kPage, 5 * kPage);
   Compare(image.start);
-  EXPECT_LT(last.size(), 20u);
+  EXPECT_LT(last.walked.frames.size(), 20u);
   EXPECT_EQ(unlike, 0);
   munmap(memory, kPage);
 }
 
 // Words of the stack change from walk to walk.
 TEST_F(WalkMemoTest, StacksWhoseWordsChangeAtWill) {
+  stays_mapped = true;
   static Image image;
   static std::vector<uintptr_t> stack(Image::kBytes / 8);
   CallDeep(20, [] { image.Take(Caller(), reinterpret_cast<uintptr_t>(stack.data())); });
@@ -290,7 +313,7 @@ TEST_F(WalkMemoTest, StacksWhoseWordsChangeAtWill) {
     ASSERT_EQ(unlike, 0) << "in round " << round;
   }
   // Whole ones only where they lie in one page: of a stack that is not the thread's own no more is known beforehand.
-  EXPECT_GT(repeated, 50);
+  EXPECT_GT(told, 50);
 }
 
 }  // namespace
