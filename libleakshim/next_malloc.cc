@@ -29,11 +29,12 @@ struct BlockHeader {
 };
 constexpr size_t kBlockMagic = 0x6c65616b7368696d;
 
-// Chunks are found by address; a short list, walked on slow paths only.
+// Chunks are found by address; a short list, walked on slow paths only. Zero is an empty one, so that the first takes
+// no room in the file.
 struct BootstrapChunk {
   BootstrapChunk* next;
-  size_t capacity_bytes;
-  Atomic<size_t> used_bytes;
+  size_t extra_bytes;         // beyond kBootstrapChunkBytes
+  Atomic<size_t> used_bytes;  // behind this header
   size_t unused;
 };
 constexpr size_t kBootstrapChunkBytes = 64 << 10;
@@ -42,7 +43,7 @@ struct alignas(64) FirstChunk {
   BootstrapChunk header;
   unsigned char memory[kBootstrapChunkBytes - sizeof(BootstrapChunk)];
 };
-constinit FirstChunk first_chunk{{nullptr, kBootstrapChunkBytes, {sizeof(BootstrapChunk)}, 0}, {}};
+constinit FirstChunk first_chunk{};
 constinit Atomic<BootstrapChunk*> chunks{&first_chunk.header};
 
 void* BootstrapAllocate(size_t bytes, size_t alignment) {
@@ -54,9 +55,10 @@ void* BootstrapAllocate(size_t bytes, size_t alignment) {
   need &= ~size_t{15};
   for (;;) {
     BootstrapChunk* chunk = chunks.load(std::memory_order_acquire);
+    size_t room = kBootstrapChunkBytes + chunk->extra_bytes - sizeof(BootstrapChunk);
     size_t start = chunk->used_bytes.fetch_add(need, std::memory_order_relaxed);
-    if (start <= chunk->capacity_bytes && need <= chunk->capacity_bytes - start) {
-      uintptr_t block = reinterpret_cast<uintptr_t>(chunk) + start + sizeof(BlockHeader);
+    if (start <= room && need <= room - start) {
+      uintptr_t block = reinterpret_cast<uintptr_t>(chunk + 1) + start + sizeof(BlockHeader);
       block = (block + alignment - 1) & ~(alignment - 1);
       auto* header = reinterpret_cast<BlockHeader*>(block) - 1;
       *header = {bytes, kBlockMagic};
@@ -67,8 +69,7 @@ void* BootstrapAllocate(size_t bytes, size_t alignment) {
     if (capacity < kBootstrapChunkBytes) capacity = kBootstrapChunkBytes;
     auto* fresh = static_cast<BootstrapChunk*>(os::MapOwn(capacity));
     if (fresh == nullptr) return nullptr;
-    fresh->capacity_bytes = capacity;
-    fresh->used_bytes.store(sizeof(BootstrapChunk), std::memory_order_relaxed);
+    fresh->extra_bytes = capacity - kBootstrapChunkBytes;
     fresh->next = chunk;
     if (!chunks.compare_exchange_strong(chunk, fresh, std::memory_order_acq_rel)) os::UnmapOwn(fresh, capacity);
   }
@@ -267,7 +268,9 @@ bool IsBootstrapBlock(const void* block) {
   auto address = reinterpret_cast<uintptr_t>(block);
   for (BootstrapChunk* chunk = chunks.load(std::memory_order_acquire); chunk != nullptr; chunk = chunk->next) {
     auto start = reinterpret_cast<uintptr_t>(chunk);
-    if (address >= start + sizeof(BootstrapChunk) && address < start + chunk->capacity_bytes) return true;
+    if (address >= start + sizeof(BootstrapChunk) && address < start + kBootstrapChunkBytes + chunk->extra_bytes) {
+      return true;
+    }
   }
   return false;
 }

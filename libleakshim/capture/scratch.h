@@ -18,13 +18,11 @@ namespace leakshim {
 inline constexpr uint32_t kMaxStackFrames = 1024;  // upper bound of prof_bt_max
 
 struct ScratchBlock {
-  static constexpr uint32_t kMostFindings = 320;
-
   Atomic<ScratchBlock*> next;  // in the pool
   UnwindScratch unwind;
-  KnownStacks known;
-  Finding findings[kMostFindings];  // of the walk that is being made
-  Frame frames[];                   // MaxFrames() of them
+  RecentStarts recent;
+  KnownStacks* known;  // nullptr until a start comes again
+  Frame frames[];      // MaxFrames() of them
 };
 
 class ScratchPool {

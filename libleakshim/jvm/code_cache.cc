@@ -43,8 +43,7 @@ constinit InternTable<FrameList, 256, 16, 1024, 256> lists;
 
 // {pc, compile id << 32 | list}: a compile id is given once, so the same id at the same pc is the same code, and as
 // long as the code lives so do the methods that it was made of.
-constexpr size_t kCacheSlots = 4096;
-constinit SeqSlot<2> cache[kCacheSlots];
+constinit SeqCache<2, 4096> cache;
 
 uint32_t InternList(const Frame* frames, uint32_t count, bool whole) {
   uint64_t hash = count * 2 + (whole ? 1 : 0);
@@ -289,6 +288,9 @@ void AddBlob(const VmStructs& vm, const Blob& blob, FindingList* list) {
   auto add = [&](int64_t field, uintptr_t bytes) {
     list->AddMemory(blob.address + static_cast<uintptr_t>(field), bytes);
   };
+  if (!list->complete()) return;
+  // Of memory that is free, or a part of another block now, the rest may still stand there.
+  add(vm.heap_block_used - vm.heap_block_bytes, sizeof(uint8_t));
   if (blob.kind == Blob::kCompiled || blob.kind == Blob::kNative) {
     // Given once. 0: an adapter of the VM's own, which all have.
     if (Field<int32_t>(blob.address, vm.nmethod_compile_id) == 0) return list->GiveUp();
@@ -303,7 +305,7 @@ uintptr_t MethodOf(const VmStructs& vm, const Blob& nmethod) {
   return Field<uintptr_t>(nmethod.address, vm.nmethod_method);
 }
 
-void UndoDeoptimisation(const VmStructs& vm, const Blob& nmethod, uintptr_t sp, uintptr_t stack_end, uintptr_t* pc) {
+bool UndoDeoptimisation(const VmStructs& vm, const Blob& nmethod, uintptr_t sp, uintptr_t stack_end, uintptr_t* pc) {
   uintptr_t handler, handler_of_handles;
   if (vm.Has(vm.nmethod_deopt_begin)) {
     handler = Field<uintptr_t>(nmethod.address, vm.nmethod_deopt_begin);
@@ -317,20 +319,20 @@ void UndoDeoptimisation(const VmStructs& vm, const Blob& nmethod, uintptr_t sp, 
     handler = offset(vm.nmethod_deopt_offset);
     handler_of_handles = offset(vm.nmethod_deopt_mh_offset);
   }
-  if (*pc != handler && *pc != handler_of_handles) return;
+  if (*pc != handler && *pc != handler_of_handles) return false;
   auto offset = Field<int32_t>(nmethod.address, vm.nmethod_orig_pc_offset);
   uintptr_t place = sp + static_cast<uintptr_t>(static_cast<int64_t>(offset));
-  if (offset < 0 || offset % 8 != 0 || place < sp || place >= stack_end) return;
+  if (offset < 0 || offset % 8 != 0 || place < sp || place >= stack_end) return true;
   auto original = *reinterpret_cast<const uintptr_t*>(place);
   if (original >= nmethod.code_begin && original < nmethod.end) *pc = original;
+  return true;
 }
 
 uint32_t AppendCompiled(const VmStructs& vm, const Blob& nmethod, uintptr_t pc, Frame* frames, uint32_t room,
                         bool* whole) {
   auto compile_id = static_cast<uint32_t>(Field<int32_t>(nmethod.address, vm.nmethod_compile_id));
-  SeqSlot<2>& slot = cache[(pc * 0x9e3779b97f4a7c15u >> 40) % kCacheSlots];
-  uint64_t seen[2];
-  if (compile_id != 0 && slot.Read(seen) && seen[0] == pc && seen[1] >> 32 == compile_id) {
+  uint64_t hash = pc * 0x9e3779b97f4a7c15u, seen[2];
+  if (compile_id != 0 && cache.Read(hash, seen) && seen[0] == pc && seen[1] >> 32 == compile_id) {
     const FrameList* list = lists.Get(static_cast<uint32_t>(seen[1]));
     uint32_t count = list->count < room ? list->count : room;
     memcpy(frames, list->frames, count * sizeof(Frame));
@@ -343,7 +345,7 @@ uint32_t AppendCompiled(const VmStructs& vm, const Blob& nmethod, uintptr_t pc, 
   // What ended for want of room is not the whole list.
   if (compile_id != 0 && count < room) {
     uint32_t list = InternList(frames, count, all);
-    if (list != 0) slot.Write({pc, uint64_t{compile_id} << 32 | list});
+    if (list != 0) cache.Write(hash, {pc, uint64_t{compile_id} << 32 | list});
   }
   return count;
 }

@@ -71,8 +71,8 @@ void AddBlob(const VmStructs& vm, const Blob& blob, FindingList* list);
 uintptr_t MethodOf(const VmStructs& vm, const Blob& nmethod);
 
 // If the frame of `nmethod` at `sp` was deoptimised, its return address `*pc` leads to a handler; then `*pc` becomes
-// the address where it was interrupted.
-void UndoDeoptimisation(const VmStructs& vm, const Blob& nmethod, uintptr_t sp, uintptr_t stack_end, uintptr_t* pc);
+// the address where it was interrupted. False: it was not.
+bool UndoDeoptimisation(const VmStructs& vm, const Blob& nmethod, uintptr_t sp, uintptr_t stack_end, uintptr_t* pc);
 
 // Appends the methods that a compiled frame at `pc` stands for, the innermost first: what was inlined, then the
 // compiled method. Returns how many were written to frames[0, room); sets `*whole` to false where there was no room for

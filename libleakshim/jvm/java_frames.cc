@@ -138,6 +138,7 @@ class Appender {
     bool is_java = vm::CurrentJavaThread(structs, *libjvm, &thread) &&
                    vm::ReadAnchor(structs, thread.address + static_cast<uintptr_t>(structs.thread_anchor), &at);
     bool met_java = EndsInJava();
+    NeedKnownEnd(walk_);
     if (!is_java) {
       if (met_java) HideUnknown();
       if (met_java || CurrentJavaMark() != 0) list_.GiveUp();
@@ -170,7 +171,16 @@ class Appender {
     uintptr_t table;
     if (!vm::Read(thread.address, &table)) return list_.GiveUp();
     list_.AddWord(thread.address, table);
-    AddAnchor(structs, thread.address + static_cast<uintptr_t>(structs.thread_anchor), at, &list_);
+    AddAnchor(structs, thread.address + static_cast<uintptr_t>(structs.thread_anchor), at, false, &list_);
+  }
+
+  // Code of no module may be a library's that is not known yet.
+  void NeedKnownEnd(const WalkResult& walk) {
+    vm::Blob blob;
+    if (list_.complete() && walk.end == StackEnd::kUnknownCode && !code.IsInterpreter(walk.pc) &&
+        !(code.Contains(walk.pc) && code.Find(structs, walk.pc, &blob))) {
+      list_.GiveUp();
+    }
   }
 
   bool EndsInJava() const { return walk_.end == StackEnd::kUnknownCode && walk_.depth > 0 && code.Contains(walk_.pc); }
@@ -214,9 +224,9 @@ class Appender {
       }
       const WalkStart caller{segment.caller_pc, segment.caller_sp, segment.caller_fp, segment.caller_bx};
       WalkResult native = WalkStackFrom(caller, frames_ + walk_.depth, max_frames_ - walk_.depth, scratch_);
-      // The frame pointer is among the findings already.
-      bool fp_matters;
-      list_.AddWalk(scratch_->outer, caller, native, &fp_matters);
+      // The frame pointer that it began with is among the findings already.
+      list_.AddWalk(scratch_->outer, caller, native);
+      NeedKnownEnd(native);
       walk_.depth += native.depth;
       walk_.end = native.end;
       walk_.pc = native.pc;

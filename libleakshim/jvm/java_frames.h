@@ -24,7 +24,7 @@ void InitJavaFrames(bool wanted);
 // to `list` what it finds.
 void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames, UnwindScratch* scratch, FindingList* list);
 
-// What the findings of AppendJavaFrames() hold for: as long as this is the same, on this thread. 0: it has none to add.
+// The VM's object for the calling thread: what AppendJavaFrames() finds is of it. 0: there is none, and no Java frame.
 // kUnclear: this cannot be told yet.
 using JavaMark = uintptr_t;
 inline constexpr JavaMark kUnclear = 1;

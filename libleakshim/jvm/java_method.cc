@@ -30,13 +30,12 @@ bool ReadSymbol(const VmStructs& vm, uintptr_t symbol, Slice* text) {
   return true;
 }
 
-// The symbol in a slot of a constant pool.
-bool ReadPoolSymbol(const VmStructs& vm, uintptr_t pool, uint32_t index, Slice* text) {
+// The slot of a constant pool with that index. False: it has none.
+bool FindPoolSlot(const VmStructs& vm, uintptr_t pool, uint32_t index, uintptr_t* slot) {
   int32_t length;
   if (!Read(pool + static_cast<uintptr_t>(vm.pool_length), &length)) return false;
-  if (index == 0 || static_cast<int64_t>(index) >= length) return false;
-  uintptr_t symbol;
-  return Read(pool + static_cast<uintptr_t>(vm.pool_bytes) + index * 8u, &symbol) && ReadSymbol(vm, symbol, text);
+  *slot = pool + static_cast<uintptr_t>(vm.pool_bytes) + index * 8u;
+  return index != 0 && static_cast<int64_t>(index) < length;
 }
 
 uint64_t HashText(uint64_t hash, Slice text) {
@@ -72,14 +71,13 @@ uint64_t Fingerprint(const VmStructs& vm, const Method& method) {
 }
 
 void AddSymbol(const VmStructs& vm, uintptr_t symbol, Slice text, FindingList* list) {
-  // The text comes right behind.
+  // The text comes right behind; before JDK 13 with a count of references in between, which changes at times.
   uintptr_t length = LengthOfSymbol(vm, symbol);
   list->AddMemory(length, reinterpret_cast<uintptr_t>(text.text) + text.bytes - length);
 }
 
 // {method, const method, bci << 8 | kind, fingerprint, frame}
-constexpr size_t kCacheSlots = 4096;
-constinit SeqSlot<5> cache[kCacheSlots];
+constinit SeqCache<5, 4096> cache;
 
 int32_t ReadLine(const VmStructs& vm, const Method& method, int32_t bci) {
   uint16_t flags;
@@ -111,9 +109,11 @@ Slice ReadSourceFile(const VmStructs& vm, const Method& method) {
   uintptr_t place = vm.source_file_in_pool ? method.pool + static_cast<uintptr_t>(vm.pool_source_file)
                                            : method.holder + static_cast<uintptr_t>(vm.klass_source_file);
   uint16_t index;
-  Slice file{"", 0};
-  if (Read(place, &index) && index != 0 && !ReadPoolSymbol(vm, method.pool, index, &file)) return {"", 0};
-  return file;
+  uintptr_t slot, symbol;
+  Slice file;
+  bool found = Read(place, &index) && FindPoolSlot(vm, method.pool, index, &slot) && Read(slot, &symbol) &&
+               ReadSymbol(vm, symbol, &file);
+  return found ? file : Slice{"", 0};
 }
 
 }  // namespace
@@ -176,11 +176,11 @@ bool ReadMethod(const VmStructs& vm, uintptr_t address, Method* method) {
   method->const_method_bytes = static_cast<uint32_t>(words) * 8;
   if (static_cast<uint64_t>(vm.const_method_bytes) + method->code_bytes > method->const_method_bytes) return false;
   method->is_native = (access & kAccNative) != 0;
-  uintptr_t class_symbol;
   return method->pool % 8 == 0 && Read(method->pool + static_cast<uintptr_t>(vm.pool_holder), &method->holder) &&
-         ReadPoolSymbol(vm, method->pool, name_index, &method->name) &&
-         Read(method->holder + static_cast<uintptr_t>(vm.klass_name), &class_symbol) &&
-         ReadSymbol(vm, class_symbol, &method->class_symbol);
+         FindPoolSlot(vm, method->pool, name_index, &method->name_slot) &&
+         Read(method->name_slot, &method->name_address) && ReadSymbol(vm, method->name_address, &method->name) &&
+         Read(method->holder + static_cast<uintptr_t>(vm.klass_name), &method->class_symbol_address) &&
+         ReadSymbol(vm, method->class_symbol_address, &method->class_symbol);
 }
 
 bool IsNamed(const VmStructs& vm, uintptr_t klass, const char* name) {
@@ -197,39 +197,33 @@ Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKin
 }
 
 void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, FindingList* list) {
+  if (!list->complete()) return;
   auto place = [](uintptr_t object, int64_t offset) { return object + static_cast<uintptr_t>(offset); };
-  uintptr_t constant = method.const_method, name, class_symbol;
-  uint16_t name_index;
+  uintptr_t constant = method.const_method;
   list->AddWord(place(address, vm.method_const), constant);
   list->AddWord(place(constant, vm.const_method_pool), method.pool);
   list->AddMemory(place(constant, vm.const_method_words), sizeof(int32_t));
   list->AddMemory(place(constant, vm.const_method_code_bytes), sizeof(uint16_t));
   list->AddMemory(place(constant, vm.const_method_name), sizeof(uint16_t));
   list->AddWord(place(method.pool, vm.pool_holder), method.holder);
-  if (!Read(place(constant, vm.const_method_name), &name_index) ||
-      !Read(place(method.pool, vm.pool_bytes) + name_index * 8u, &name) ||
-      !Read(place(method.holder, vm.klass_name), &class_symbol)) {
-    return list->GiveUp();
-  }
-  list->AddWord(place(method.pool, vm.pool_bytes) + name_index * 8u, name);
-  list->AddWord(place(method.holder, vm.klass_name), class_symbol);
-  AddSymbol(vm, name, method.name, list);
-  AddSymbol(vm, class_symbol, method.class_symbol, list);
+  list->AddWord(method.name_slot, method.name_address);
+  list->AddWord(place(method.holder, vm.klass_name), method.class_symbol_address);
+  AddSymbol(vm, method.name_address, method.name, list);
+  AddSymbol(vm, method.class_symbol_address, method.class_symbol, list);
   if (StartOfLines(vm, method) != 0) list->AddMemory(CodeEnd(vm, method), sizeof(uint64_t));
 }
 
 Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind) {
   uint64_t what = uint64_t{static_cast<uint32_t>(bci)} << 8 | static_cast<uint8_t>(kind);
-  uint64_t key = (address ^ what << 20) * kMultiplier;
-  SeqSlot<5>& slot = cache[(key >> 40) % kCacheSlots];
+  uint64_t hash = (address ^ what << 20) * kMultiplier;
   uint64_t fingerprint = Fingerprint(vm, method);
   uint64_t seen[5];
-  if (slot.Read(seen) && seen[0] == address && seen[1] == method.const_method && seen[2] == what &&
+  if (cache.Read(hash, seen) && seen[0] == address && seen[1] == method.const_method && seen[2] == what &&
       seen[3] == fingerprint) {
     return seen[4];
   }
   Frame frame = NameMethod(vm, method, bci, kind);
-  if (frame != 0) slot.Write({address, method.const_method, what, fingerprint, frame});
+  if (frame != 0) cache.Write(hash, {address, method.const_method, what, fingerprint, frame});
   return frame;
 }
 

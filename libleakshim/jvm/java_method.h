@@ -20,6 +20,8 @@ struct Method {
   uint16_t code_bytes;
   bool is_native;
   Slice class_symbol, name;
+  // Where they were found: the slot of the name, and the symbols.
+  uintptr_t name_slot, name_address, class_symbol_address;
 };
 
 // False: `address` is no method, as far as one can see.

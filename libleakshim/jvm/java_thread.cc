@@ -136,9 +136,9 @@ bool ReadAnchor(const VmStructs& vm, uintptr_t address, Anchor* anchor) {
          Read(anchor->fp_at = Offset(address, vm.anchor_fp), &anchor->fp);
 }
 
-void AddAnchor(const VmStructs& vm, uintptr_t address, const Anchor& anchor, FindingList* list) {
-  list->AddWord(Offset(address, vm.anchor_sp), anchor.sp);
-  if (anchor.sp != 0) list->AddWord(Offset(address, vm.anchor_pc), anchor.pc);
+void AddAnchor(const VmStructs& vm, uintptr_t address, const Anchor& anchor, bool on_stack, FindingList* list) {
+  list->AddWord(Offset(address, vm.anchor_sp), anchor.sp, on_stack);
+  if (anchor.sp != 0) list->AddWord(Offset(address, vm.anchor_pc), anchor.pc, on_stack);
 }
 
 uintptr_t CompiledMethodOf(const VmStructs& vm, const JavaThread& thread, uintptr_t sp) {

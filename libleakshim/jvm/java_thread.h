@@ -35,7 +35,7 @@ bool CurrentJavaThread(const VmStructs& vm, const Module& libjvm, JavaThread* th
 bool ReadAnchor(const VmStructs& vm, uintptr_t address, Anchor* anchor);
 
 // Adds what of an anchor that was read at `address` led the walk on: sp, and pc if there is a frame.
-void AddAnchor(const VmStructs& vm, uintptr_t address, const Anchor& anchor, FindingList* list);
+void AddAnchor(const VmStructs& vm, uintptr_t address, const Anchor& anchor, bool on_stack, FindingList* list);
 
 // The method that a compiler thread works on: its address, or 0.
 uintptr_t CompiledMethodOf(const VmStructs& vm, const JavaThread& thread, uintptr_t sp);

@@ -61,11 +61,7 @@ class Walker {
   // A compiled frame saves rbp whatever is in it: it counts where a frame is found by it.
   void UseFp() {
     if (at_.fp_at == 0) return;
-    if (OnStack(at_.fp_at)) {
-      list_.AddStackWord(at_.fp_at, at_.fp);
-    } else {
-      list_.AddWord(at_.fp_at, at_.fp);
-    }
+    list_.AddWord(at_.fp_at, at_.fp, OnStack(at_.fp_at));
     at_.fp_at = 0;
   }
 
@@ -139,9 +135,7 @@ class Walker {
     if (blob.kind != Blob::kStub) {
       if (segment_.depth == room_) return End(Segment::kFull);
       if (segment_.depth == 0 && at_.pc < blob.complete) return StepUnfinished(blob);
-      uintptr_t pc = at_.pc;
-      UndoDeoptimisation(vm_, blob, at_.sp, thread_.stack_high, &at_.pc);
-      if (at_.pc != pc) list_.GiveUp();
+      if (UndoDeoptimisation(vm_, blob, at_.sp, thread_.stack_high, &at_.pc)) list_.GiveUp();
       bool whole = true;
       segment_.depth += AppendCompiled(vm_, blob, at_.pc, frames_ + segment_.depth, room_ - segment_.depth, &whole);
       if (!whole) {
@@ -190,7 +184,9 @@ class Walker {
 
   Segment EndAtCallStub() {
     uintptr_t wrapper;
-    if (!FindCaller() || !Slot(kCallWrapperSlot, &wrapper) || !Slot(kSavedRbxSlot, &segment_.caller_bx)) return Cut();
+    if (!FindCaller() || !Slot(kCallWrapperSlot, &wrapper)) return Cut();
+    // No finding: where rbx is needed nothing is kept.
+    if (!Peek(at_.fp + static_cast<uintptr_t>(kSavedRbxSlot * 8), &segment_.caller_bx)) return Cut();
     // The wrapper is a local of the function that called.
     if (wrapper <= at_.sp || !OnStack(wrapper)) return Cut();
     return EndAtEntry(wrapper + static_cast<uintptr_t>(vm_.call_wrapper_anchor));
@@ -211,7 +207,7 @@ class Walker {
   // `anchor`: what the thread's own was before it entered Java here.
   Segment EndAtEntry(uintptr_t anchor) {
     if (!ReadAnchor(vm_, anchor, &segment_.next)) return Cut();
-    AddAnchor(vm_, anchor, segment_.next, &list_);
+    AddAnchor(vm_, anchor, segment_.next, OnStack(anchor), &list_);
     if (segment_.next.sp != 0 && (segment_.next.sp <= at_.sp || !OnStack(segment_.next.sp))) return Cut();
     segment_.end = Segment::kEntry;
     return segment_;

@@ -3,6 +3,7 @@
 namespace leakshim {
 
 void FindingList::AddMemory(uintptr_t address, uintptr_t bytes) {
+  if (!complete_) return;
   // Half words at both ends: fewer neighbours, whose changes do not matter.
   uintptr_t at = address & ~uintptr_t{3}, end = address + bytes;
   while (at < end) {
@@ -27,24 +28,26 @@ void FindingList::AddModule(const WalkStep& step) {
   Add({place, FramePc(step.frame)}, true);
 }
 
-void FindingList::AddWalk(const WalkMemo& memo, const WalkStart& start, const WalkResult& end, bool* fp_matters) {
+bool FindingList::AddWalk(const WalkMemo& memo, const WalkStart& start, const WalkResult& end) {
   const WalkMemo::Steps& walk = memo.walks[memo.last];
-  *fp_matters = false;
+  if (walk.count == 0) GiveUp();
+  if (!complete_) return false;
   auto is_at = [](const WalkStep& step, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     return FramePc(step.frame) == pc && step.sp == sp && step.fp == fp;
   };
   const WalkStep *step = walk.steps, *last = step + walk.count - 1;
-  if (walk.count == 0 || !is_at(*step, start.pc, start.sp, start.fp) || !is_at(*last, end.pc, end.sp, end.fp)) {
-    return GiveUp();
+  if (!is_at(*step, start.pc, start.sp, start.fp) || !is_at(*last, end.pc, end.sp, end.fp)) {
+    GiveUp();
+    return false;
   }
   // Most functions save rbp without using it as a frame pointer. What it was matters where a frame is counted from it.
   uintptr_t fp_at = 0;
-  bool fp_is_told = false, is_first_fp = true;
+  bool fp_is_told = false, is_first_fp = true, first_fp_matters = false;
   for (; step != last; step++) {
     if ((step->fp_at & WalkStep::kFromFp) != 0 && !fp_is_told) {
       fp_is_told = true;
       if (is_first_fp) {
-        *fp_matters = true;
+        first_fp_matters = true;
       } else {
         AddStackWord(fp_at, step->fp);
       }
@@ -57,6 +60,7 @@ void FindingList::AddWalk(const WalkMemo& memo, const WalkStart& start, const Wa
     AddStackWord(step[1].sp - 8, FramePc(step[1].frame));
   }
   AddModule(*last);
+  return first_fp_matters;
 }
 
 }  // namespace leakshim

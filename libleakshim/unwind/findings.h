@@ -4,7 +4,8 @@
 // A walk is a function of the state that it begins in, of the words that it reads, and of the modules that return
 // addresses lie in. Findings are looked at in the order in which they were made, up to the first that is no longer
 // true: what an address leads to is looked at only behind the word that the address was read from. So nothing is read
-// that the walk itself would not read.
+// that the walk itself would not read. Where a return address lies in no code that is known, a library may be found
+// later: no finding tells that.
 //
 // Context: inside a hook, maybe in a signal handler; no lock, no libc.
 #pragma once
@@ -24,7 +25,9 @@ struct Finding {
   uint64_t content;
 };
 
-// Whether all of `findings` are still true.
+// Whether all of `findings` are still true. Reads them as they are: the walk that made them must have begun in the
+// state in which this thread is, on a stack that still reaches as far as it did then; and what they say of a VM's
+// thread must be of the object that is this thread's now.
 inline bool StillTrue(const Finding* findings, uint32_t count) {
   for (const Finding* at = findings; at != findings + count; at++) {
     if (__builtin_expect((at->place & Finding::kKinds) == Finding::kWord, 1)) {
@@ -41,11 +44,13 @@ inline bool StillTrue(const Finding* findings, uint32_t count) {
 // Makes a list of them, as long as there is room and everything can be told this way.
 class FindingList {
  public:
-  FindingList(Finding* findings, uint32_t most) : findings_(findings), most_(most) {}
+  // For a walk that begins on the stack at `sp`. `most` 0: none is wanted.
+  FindingList(Finding* findings, uint32_t most, uintptr_t sp)
+      : findings_(findings), most_(most), stack_end_(sp + 8), complete_(most != 0) {}
   FindingList(const FindingList&) = delete;
   FindingList& operator=(const FindingList&) = delete;
 
-  // The list will not tell all.
+  // The list does not tell all, or nobody wants to know: nothing is added any more.
   void GiveUp() { complete_ = false; }
   bool complete() const { return complete_; }
 
@@ -60,12 +65,15 @@ class FindingList {
     AddWord(address, word);
     if (address + 8 > stack_end_) stack_end_ = address + 8;
   }
+  void AddWord(uintptr_t address, uint64_t word, bool on_stack) {
+    on_stack ? AddStackWord(address, word) : AddWord(address, word);
+  }
   // The words of memory that [address, address + bytes) lies in, as they are now.
   void AddMemory(uintptr_t address, uintptr_t bytes);
 
-  // What `memo` has of the walk from `start` to `end`, which was the last one with it. *fp_matters: whether the walk
-  // depends on the frame pointer that it began with.
-  void AddWalk(const WalkMemo& memo, const WalkStart& start, const WalkResult& end, bool* fp_matters);
+  // What `memo` has of the walk from `start` to `end`, which was the last one with it. Returns whether the walk depends
+  // on the frame pointer that it began with.
+  bool AddWalk(const WalkMemo& memo, const WalkStart& start, const WalkResult& end);
 
  private:
   void Add(const Finding& finding, bool aligned) {
@@ -77,8 +85,8 @@ class FindingList {
   Finding* const findings_;
   const uint32_t most_;
   uint32_t count_ = 0;
-  uintptr_t stack_end_ = 0;
-  bool complete_ = true;
+  uintptr_t stack_end_;
+  bool complete_;
 };
 
 }  // namespace leakshim

@@ -494,9 +494,11 @@ bool FindFde(const Module& module, uintptr_t pc, Fde* fde) {
 
 using Entry = FrameRuleEntry;
 
-constexpr int kMaxGenerations = 4;
-constexpr size_t kFirstEntries = 16 << 10;  // 256 KiB, touched as it fills
+constexpr int kMaxGenerations = 6;
+constexpr size_t kFirstEntries = 1024;  // 16 KiB
 constexpr size_t kProbes = 8;
+// A table stays three quarters empty: most rules are found at the first look, which is all that a walk takes.
+constexpr size_t kEntriesPerRule = 4;
 
 constexpr size_t EntryCount(int generation) {
   return kFirstEntries << (2 * static_cast<unsigned>(generation));
@@ -504,7 +506,7 @@ constexpr size_t EntryCount(int generation) {
 
 constinit Atomic<Entry*> generations[kMaxGenerations];
 constinit Atomic<int> generation_count{0};
-constinit Atomic<size_t> rule_count{0};
+constinit Atomic<size_t> rule_counts[kMaxGenerations];
 
 bool AddGeneration(int seen) {
   if (seen >= kMaxGenerations) return false;
@@ -535,8 +537,9 @@ void Store(const Module& module, uintptr_t return_address, FrameRule rule) {
         uint64_t there = 0;
         // relaxed: the claim orders nothing; the rule's store below publishes.
         if (entry.key.compare_exchange_strong(there, key, std::memory_order_relaxed)) {
-          rule_count.fetch_add(1, std::memory_order_relaxed);
           entry.rule.store(rule.word, std::memory_order_release);
+          size_t rules = rule_counts[count - 1].fetch_add(1, std::memory_order_relaxed) + 1;
+          if (rules == EntryCount(count - 1) / kEntriesPerRule) AddGeneration(count);
           return;
         }
         if (there == key) return;  // another thread, or a signal handler, is at the same
@@ -605,7 +608,8 @@ FrameRule ComputeFrameRule(const Module& module, uintptr_t return_address) {
 FrameRule FindFrameRule(const Module& module, uintptr_t return_address) {
   uint64_t key = NativeFrame(return_address, module.id);
   // acquire: pairs with AddGeneration().
-  for (int g = generation_count.load(std::memory_order_acquire) - 1; g >= 0; g--) {
+  int count = generation_count.load(std::memory_order_acquire);
+  for (int g = count - 1; g >= 0; g--) {
     const Entry* table = generations[g].load(std::memory_order_acquire);
     for (size_t probe = 0; probe < kProbes; probe++) {
       const Entry& entry = table[(PlaceOf(module, return_address) + probe) & (EntryCount(g) - 1)];
@@ -613,8 +617,10 @@ FrameRule FindFrameRule(const Module& module, uintptr_t return_address) {
       if (there == key) {
         // acquire: pairs with Store(). 0: claimed a moment ago; then it is worked out here as well.
         uint64_t word = entry.rule.load(std::memory_order_acquire);
-        if (word != 0) return {word};
-        return ComputeFrameRule(module, return_address);
+        if (word == 0) return ComputeFrameRule(module, return_address);
+        // Where the next walk finds it sooner.
+        if (g != count - 1) Store(module, return_address, {word});
+        return {word};
       }
       if (there == 0) break;
     }
@@ -633,10 +639,6 @@ FrameRuleTable FrameRuleTable::Newest() {
   table.entries_ = reinterpret_cast<uintptr_t>(entries);
   table.mask_ = count == 0 ? 0 : (EntryCount(count - 1) - 1) * sizeof(Entry);
   return table;
-}
-
-size_t FrameRuleCountForTesting() {
-  return rule_count.load(std::memory_order_relaxed);
 }
 
 }  // namespace leakshim

@@ -116,6 +116,4 @@ class FrameRuleTable {
   uintptr_t mask_;     // of an entry's distance from there, in bytes
 };
 
-size_t FrameRuleCountForTesting();
-
 }  // namespace leakshim

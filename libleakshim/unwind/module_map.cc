@@ -39,7 +39,8 @@ constinit Atomic<uintptr_t> program_start{0}, program_end{0};
 // The first module that is a JVM.
 constinit Atomic<ModuleId> jvm_module{kNoModule};
 
-// Ids by start address; linear probing. Entries of one address follow each other in the order in which they came.
+// Ids by start address; linear probing. Entries of one address follow each other in the order in which they came. What
+// lies near each other stands near each other, so that little of it is ever in memory.
 constexpr size_t kBuckets = size_t{1} << 15;
 constinit Atomic<ModuleId> by_start[kBuckets];
 
@@ -53,7 +54,7 @@ constinit Atomic<uint64_t> next_search_ns{0};
 constexpr uintptr_t kMostModuleBytes = uintptr_t{4} << 30;
 
 size_t BucketOf(uintptr_t start) {
-  return ((start >> 12) * 0x9e3779b97f4a7c15u) >> 49;
+  return (start >> 16) % kBuckets;
 }
 
 // What an object in memory is told by, beside its place.
@@ -162,10 +163,15 @@ bool IsJvm(const char* path) {
   return strcmp(BaseName(path), "libjvm.so") == 0;
 }
 
-// Whether `path` is a JVM, or a library of the one that was met: those the VM loads by itself, and never unloads. It
-// lies in "server" or the like among them.
+// Whether `path` is a JVM, or a library of the one that was met which the VM or its boot loader loads, and so never
+// unloads: lib/libzip.so beside lib/server/libjvm.so.
 bool IsOfJvm(const char* path) {
   if (IsJvm(path)) return true;
+  static constexpr const char* kNames[] = {"libjava.so", "libjimage.so", "libnet.so",
+                                           "libnio.so",  "libverify.so", "libzip.so"};
+  bool is_one = false;
+  for (const char* name : kNames) is_one = is_one || strcmp(BaseName(path), name) == 0;
+  if (!is_one) return false;
   const Module* jvm = GetModule(JvmModule());
   if (jvm == nullptr) return false;
   auto directory_bytes = [](const char* file) { return static_cast<size_t>(BaseName(file) - file); };

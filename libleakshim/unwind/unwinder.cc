@@ -28,6 +28,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
   switch (method) {
     case UnwindMethod::kLibunwind:
       walk = WalkWithLibunwind(frames, max_frames, own_code.start, own_code.end, scratch);
+      scratch->inner.Forget();
       break;
     case UnwindMethod::kCfi:
     case UnwindMethod::kFramePointer: {

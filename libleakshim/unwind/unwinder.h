@@ -37,8 +37,12 @@ struct WalkResult {
 
 // Scratch that a walk may use instead of the stack. Zeroed at first; handed from walk to walk, of any thread.
 struct alignas(16) UnwindScratch {
-  WalkMemo inner, outer;      // of WalkStack() and of WalkStackFrom(), where they went by rules
-  unsigned char bytes[2304];  // libunwind's context and cursor
+  // Of WalkStack(), which goes by rules or by libunwind: that one's context and cursor.
+  union {
+    WalkMemo inner;
+    unsigned char bytes[2304];
+  };
+  WalkMemo outer;  // of WalkStackFrom()
 };
 
 // Prepares `wanted` (kLibunwind opens libunwind.so.8). Returns what will be used: `wanted`, or the next best that

@@ -37,6 +37,8 @@ struct WalkMemo {
   };
   Steps walks[2];  // the last one, and the one that is being made
   uint32_t last;
+
+  void Forget() { last = 0, walks[0].count = 0; }
 };
 
 }  // namespace leakshim

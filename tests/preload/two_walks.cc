@@ -37,10 +37,10 @@ extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
 
 // KnownStacks::Find(), by the linker's --wrap.
-leakshim::StackId __real__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(const leakshim::KnownStacks*,
-                                                                       const leakshim::KnownStacks::Start&);
-leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(const leakshim::KnownStacks* stacks,
-                                                                       const leakshim::KnownStacks::Start& start);
+leakshim::StackId __real__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(const leakshim::KnownStacks*,
+                                                                            const leakshim::StackStart&);
+leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(const leakshim::KnownStacks* stacks,
+                                                                            const leakshim::StackStart& start);
 }
 
 namespace leakshim {
@@ -117,7 +117,7 @@ __attribute__((noinline)) void Compare(const void* hook) {
     bool same = SameFrames(walked[0], walked[1]);
     if (same) {
       // What a sample has, against the same walk with all that comes after it.
-      FindingList none(nullptr, 0);
+      FindingList none(nullptr, 0, 0);
       AppendJavaFrames(&walked[0].result, walked[0].frames, kMostFrames, &work->scratch, &none);
       const Stack& stack = *StackTable::Get(id);
       walked[1].result.depth = stack.depth - 1;
@@ -192,9 +192,9 @@ __attribute__((destructor)) void WriteReports() {
 }  // namespace
 }  // namespace leakshim
 
-leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(const leakshim::KnownStacks* stacks,
-                                                                       const leakshim::KnownStacks::Start& start) {
-  leakshim::StackId stack = __real__ZNK8leakshim11KnownStacks4FindERKNS0_5StartE(stacks, start);
+leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(const leakshim::KnownStacks* stacks,
+                                                                            const leakshim::StackStart& start) {
+  leakshim::StackId stack = __real__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(stacks, start);
   if (stack != 0) leakshim::Count(leakshim::known);
   return stack;
 }

@@ -46,18 +46,17 @@ class KnownStacksTest : public testing::Test {
     uintptr_t words[kMost];
   };
   // After a walk that found the first `count` of them.
-  void Add(const KnownStacks::Start& start, const Walked& walked, uint32_t count, StackId stack,
-           bool fp_matters = false) {
+  void Add(const StackStart& start, const Walked& walked, uint32_t count, StackId stack, bool fp_matters = false) {
     MeetThisStack();
     Finding findings[kMost];
-    FindingList list(findings, kMost);
+    FindingList list(findings, kMost, start.at.sp);
     for (uint32_t i = 0; i < count; i++) {
       list.AddStackWord(reinterpret_cast<uintptr_t>(walked.words + i), walked.words[i]);
     }
     known_->Add(start, fp_matters, list, stack);
   }
 
-  static KnownStacks::Start StartAt(const void* place, uintptr_t number = 0) {
+  static StackStart StartAt(const void* place, uintptr_t number = 0) {
     return {{0x1000 + number, reinterpret_cast<uintptr_t>(place), 7, 0}, 0x55, 0};
   }
 
@@ -66,7 +65,7 @@ class KnownStacksTest : public testing::Test {
 
 TEST_F(KnownStacksTest, AStackIsKnownAsLongAsAllIsTrue) {
   Walked walked{};
-  KnownStacks::Start start = StartAt(&walked);
+  StackStart start = StartAt(&walked);
   EXPECT_EQ(known_->Find(start), 0u);
   Add(start, walked, kMost, 11);
   EXPECT_EQ(known_->Find(start), 11u);
@@ -80,7 +79,7 @@ TEST_F(KnownStacksTest, AStackIsKnownAsLongAsAllIsTrue) {
 
 TEST_F(KnownStacksTest, AnotherStartIsAnotherStack) {
   Walked walked{};
-  const KnownStacks::Start start = StartAt(&walked);
+  const StackStart start = StartAt(&walked);
   Add(start, walked, 3, 11);
   auto other = start;
   other.at.pc++;
@@ -102,7 +101,7 @@ TEST_F(KnownStacksTest, AnotherStartIsAnotherStack) {
 TEST_F(KnownStacksTest, ASecondWalkFromOneStartDoesNotHideTheFirst) {
   // One line that allocates, called from two places.
   Walked walked{};
-  KnownStacks::Start start = StartAt(&walked);
+  StackStart start = StartAt(&walked);
   for (uintptr_t caller : {1u, 2u}) {
     walked.words[5] = caller;
     Add(start, walked, 10, static_cast<StackId>(caller));
@@ -116,7 +115,7 @@ TEST_F(KnownStacksTest, ASecondWalkFromOneStartDoesNotHideTheFirst) {
 TEST_F(KnownStacksTest, WhatIsNoStackOfTheThreadsOwnIsNotKept) {
   // It may be gone when it is looked at: here it is, for the sanitizers to see.
   auto fiber = std::make_unique<Walked>();
-  KnownStacks::Start start = StartAt(fiber.get());
+  StackStart start = StartAt(fiber.get());
   Add(start, *fiber, 10, 11);
   fiber.reset();
   EXPECT_EQ(known_->Find(start), 0u);
@@ -133,9 +132,9 @@ TEST_F(KnownStacksTest, WhatIsNoStackOfTheThreadsOwnIsNotKept) {
 
 TEST_F(KnownStacksTest, ListsThatDoNotTellAllAreNotKept) {
   Walked walked{};
-  KnownStacks::Start start = StartAt(&walked);
+  StackStart start = StartAt(&walked);
   Finding finding;
-  FindingList list(&finding, 1);
+  FindingList list(&finding, 1, start.at.sp);
   list.AddStackWord(reinterpret_cast<uintptr_t>(walked.words), 0);
   EXPECT_TRUE(list.complete());
   list.AddStackWord(reinterpret_cast<uintptr_t>(walked.words + 1), 0);
@@ -143,11 +142,12 @@ TEST_F(KnownStacksTest, ListsThatDoNotTellAllAreNotKept) {
   EXPECT_EQ(known_->Find(start), 0u);
 }
 
-TEST_F(KnownStacksTest, MetMeansTheSecondTime) {
+TEST_F(KnownStacksTest, AStartIsMetAgainTheSecondTime) {
   Walked walked{};
-  EXPECT_FALSE(known_->Met(StartAt(&walked, 1)));
-  EXPECT_TRUE(known_->Met(StartAt(&walked, 1)));
-  EXPECT_FALSE(known_->Met(StartAt(&walked, 2)));
+  RecentStarts recent{};
+  EXPECT_FALSE(recent.Meet(StartAt(&walked, 1)));
+  EXPECT_TRUE(recent.Meet(StartAt(&walked, 1)));
+  EXPECT_FALSE(recent.Meet(StartAt(&walked, 2)));
 }
 
 // Many more than there is room for, of all lengths: what is found is true, and what was added last is found.
@@ -165,7 +165,7 @@ TEST_F(KnownStacksTest, OldStacksGiveWayToNewOnes) {
   int found = 0;
   for (int round = 0; round < 200'000; round++) {
     uintptr_t number = random() % (round % 1000 < 500 ? 6 : 30);
-    KnownStacks::Start start = StartAt(&walked, number);
+    StackStart start = StartAt(&walked, number);
     walked.words[random() % 5] = random() % 2;
     if (StackId stack = known_->Find(start); stack != 0) {
       ASSERT_EQ(added[stack].number, number);

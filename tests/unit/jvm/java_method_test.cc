@@ -207,7 +207,7 @@ TEST_F(MethodTest, FindingsHoldAsLongAsItsNameDoes) {
   Method method;
   ASSERT_TRUE(ReadMethod(vm_, At(&method_), &method));
   Finding findings[60];
-  FindingList list(findings, 60);
+  FindingList list(findings, 60, 0);
   AddMethod(vm_, At(&method_), method, &list);
   ASSERT_TRUE(list.complete());
   auto hold = [&] { return StillTrue(list.findings(), list.count()); };
@@ -243,7 +243,7 @@ TEST_F(MethodTest, FindingsHoldAsLongAsItsNameDoes) {
   EXPECT_FALSE(hold_after([&] { name_.length--; }));
   EXPECT_TRUE(hold());
   // No room for all of it: of no use.
-  FindingList small(findings, list.count() - 1);
+  FindingList small(findings, list.count() - 1, 0);
   AddMethod(vm_, At(&method_), method, &small);
   EXPECT_FALSE(small.complete());
 }

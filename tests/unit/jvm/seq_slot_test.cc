@@ -47,5 +47,28 @@ TEST(SeqSlotTest, ReadersNeverSeeTwoHalves) {
   EXPECT_EQ(torn, 0u);
 }
 
+// One after the other, as a program meets more and more methods; each is looked up again and again.
+TEST(SeqCacheTest, GrowsWithWhatIsAskedOfIt) {
+  static SeqCache<2, 4096> cache;
+  auto hash = [](uint64_t key) { return key * 0x9e3779b97f4a7c15u; };
+  for (uint64_t count : {100u, 1000u, 2000u}) {
+    uint64_t kept = 0;
+    for (int round = 0; round < 10; round++) {
+      kept = 0;
+      for (uint64_t key = 1; key <= count; key++) {
+        uint64_t words[2];
+        if (cache.Read(hash(key), words) && words[0] == key) {
+          ASSERT_EQ(words[1], key + 7);
+          kept++;
+        } else {
+          cache.Write(hash(key), {key, key + 7});
+        }
+      }
+    }
+    // Of two that meet in one slot each loses the other.
+    EXPECT_GT(kept, count / 3) << count;
+  }
+}
+
 }  // namespace
 }  // namespace leakshim

@@ -204,7 +204,8 @@ TEST(ModuleTest, LibrariesOfAJvmArePermanent) {
     bool early = is_permanent(PLUGIN_ONE, "lib/libearly.so"), jvm = is_permanent(PLUGIN_ONE, "lib/server/libjvm.so");
     bool zip = is_permanent(PLUGIN_ONE, "lib/libzip.so");
     bool others = is_permanent(PLUGIN_ONE, "lib/plugins/libzip.so") || is_permanent(PLUGIN_ONE, "libx/libzip.so") ||
-                  is_permanent(PLUGIN_ONE, "libzip.so") || is_permanent(PLUGIN_ONE, "lib/server/libjsig.so");
+                  is_permanent(PLUGIN_ONE, "libzip.so") || is_permanent(PLUGIN_ONE, "lib/libfontmanager.so") ||
+                  is_permanent(PLUGIN_ONE, "lib/server/libnio.so");
     _exit(!early && jvm && zip && !others ? 0 : 1);
   };
   EXPECT_EXIT(judge(), testing::ExitedWithCode(0), "");

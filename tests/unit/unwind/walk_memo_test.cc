@@ -79,9 +79,8 @@ class WalkMemoTest : public testing::Test {
       if (limit == kMostFrames && plain.frames != last.walked.frames) unlike++;
     }
     Finding findings[200];
-    FindingList list(findings, 200);
-    bool fp_matters = false;
-    if (by_memo.done) list.AddWalk(memo, start, by_memo.result, &fp_matters);
+    FindingList list(findings, 200, start.sp);
+    bool fp_matters = by_memo.done && list.AddWalk(memo, start, by_memo.result);
     bool is_whole = by_memo.done && list.complete() && by_memo.result.end == StackEnd::kOutermost;
     last = {start, fp_matters, list.stack_end(), by_memo, {findings, findings + (is_whole ? list.count() : 0)}};
   }
