@@ -359,6 +359,11 @@ __attribute__((noinline)) bool StepOverSignal(StackMemory& memory, Registers* at
 // Walks from *at, which is where it stands in the end; the same for *next, where the next frame is put.
 // kRbxNeeded: there is a frame that is counted from rbx, which `kRbx` false does not follow.
 enum class WalkEnd : uint8_t { kOutermost, kUnknownCode, kDepthLimit, kTruncated, kRbxNeeded };
+constexpr bool Same(WalkEnd a, StackEnd b) {
+  return static_cast<uint8_t>(a) == static_cast<uint8_t>(b);
+}
+static_assert(Same(WalkEnd::kOutermost, StackEnd::kOutermost) && Same(WalkEnd::kUnknownCode, StackEnd::kUnknownCode) &&
+              Same(WalkEnd::kDepthLimit, StackEnd::kDepthLimit) && Same(WalkEnd::kTruncated, StackEnd::kTruncated));
 template <bool kRbx, bool kAlongFramePointers>
 __attribute__((always_inline)) inline WalkEnd WalkFrames(const OwnCode& own, Registers* at, Frame** next,
                                                          Frame* const frames_end, LastWalk* last_walk) {
@@ -469,8 +474,8 @@ bool TryWalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, 
 }
 
 void WalkByRules(const WalkStart& start, Frame* frames, uint32_t max_frames, const OwnCode& own,
-                 bool along_frame_pointers, WalkResult* walk) {
-  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, nullptr, walk)) return;
+                 bool along_frame_pointers, WalkMemo* memo, WalkResult* walk) {
+  if (TryWalkByRules(start, frames, max_frames, own, along_frame_pointers, memo, walk)) return;
   Walk<true, false>(start, frames, max_frames, own, nullptr, walk);
 }
 

@@ -24,13 +24,12 @@ void InitFrameWalker(const void* above_main);
 // stays mapped as long as the thread runs.
 bool IsOnOwnStack(uintptr_t address, uintptr_t end);
 
-// Walks from `at`, which is the state right behind a call (pc is a return address). `along_frame_pointers`: rules are
-// used for our own frames alone, everybody else is taken to keep rbp.
+// Walks from `at`, which is the state right behind a call (pc is a return address), by way of `memo` if not nullptr.
+// `along_frame_pointers`: rules are used for our own frames alone, everybody else is taken to keep rbp.
 void WalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own, bool along_frame_pointers,
-                 WalkResult* walk);
+                 WalkMemo* memo, WalkResult* walk);
 
-// The same where rbx is not known, by way of `memo` if not nullptr. False: a frame is counted from rbx, and *walk is of
-// no use.
+// The same where rbx is not known. False: a frame is counted from rbx, and *walk is of no use.
 bool TryWalkByRules(const WalkStart& at, Frame* frames, uint32_t max_frames, const OwnCode& own,
                     bool along_frame_pointers, WalkMemo* memo, WalkResult* walk);
 

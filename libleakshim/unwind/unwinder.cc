@@ -44,7 +44,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
           "movq %%rbx, %3\n"
           "0:"
           : "=&r"(here.pc), "=&r"(here.sp), "=&r"(here.fp), "=&r"(here.bx));
-      WalkByRules(here, frames, max_frames, own_code, along_frame_pointers, &walk);
+      WalkByRules(here, frames, max_frames, own_code, along_frame_pointers, nullptr, &walk);
       // Not a tail call: the frame that `here` describes must stay.
       asm volatile("" ::: "memory");
       break;
@@ -57,9 +57,7 @@ __attribute__((noinline)) WalkResult WalkStack(UnwindMethod method, const WalkSt
 
 WalkResult WalkStackFrom(const WalkStart& start, Frame* frames, uint32_t max_frames, UnwindScratch* scratch) {
   WalkResult walk;
-  if (!TryWalkByRules(start, frames, max_frames, own_code, false, &scratch->outer, &walk)) {
-    WalkByRules(start, frames, max_frames, own_code, false, &walk);
-  }
+  WalkByRules(start, frames, max_frames, own_code, false, &scratch->outer, &walk);
   return walk;
 }
 

@@ -559,7 +559,7 @@ TEST(AgreementTest, FibersAndSmallThreadsAreWalkedToTheirEnd) {
 
 WalkResult Follow(const WalkStart& start, Frame* frames, uint32_t max_frames, bool along_frame_pointers) {
   WalkResult walk;
-  WalkByRules(start, frames, max_frames, {}, along_frame_pointers, &walk);
+  WalkByRules(start, frames, max_frames, {}, along_frame_pointers, nullptr, &walk);
   return walk;
 }
 
