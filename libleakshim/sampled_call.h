@@ -11,8 +11,8 @@
 #include "capture/capture.h"
 #include "next_malloc.h"
 
-// Aligned: where a hook happens to lie was worth half a nanosecond a pair.
-#define LEAKSHIM_HOOK extern "C" __attribute__((visibility("default"), aligned(32)))
+// Aligned: what a hook that samples nothing executes lies in one cache line, which is worth half a nanosecond a pair.
+#define LEAKSHIM_HOOK extern "C" __attribute__((visibility("default"), aligned(64)))
 #define LEAKSHIM_COLD __attribute__((noinline, cold))
 
 namespace leakshim {
