@@ -50,9 +50,16 @@ void MapClassifier::DecideArena(const Mapping* next) {
   if (range.end == window_end || has_rest) {
     totals_.arenas_bytes += range.end - range.start;
     totals_.arenas += (window_end - range.start) / kArenaWindow;
+  } else if (arena_so_far_is_guarded_) {
+    AddStack(range.end - range.start);
   } else {
     totals_.anon_bytes += range.end - range.start;
   }
+}
+
+void MapClassifier::AddStack(uintptr_t bytes) {
+  totals_.stacks_bytes += bytes;
+  totals_.stacks++;
 }
 
 void MapClassifier::Add(const Mapping& mapping) {
@@ -71,15 +78,15 @@ void MapClassifier::Add(const Mapping& mapping) {
   } else if (Equals(mapping.path, "[heap]")) {
     totals_.heap_bytes += bytes;
   } else if (StartsWith(mapping.path, "[stack")) {
-    totals_.stacks_bytes += bytes;
-    totals_.stacks++;
+    AddStack(bytes);
   } else if (anonymous) {
     bool plain = mapping.writable && !mapping.executable && !mapping.shared;
+    bool is_guarded = guard.end != 0 && guard.end == mapping.start;
     if (plain && mapping.start >= kLowestArena && mapping.start % kArenaWindow == 0) {
       arena_so_far_ = {mapping.start, mapping.end};
-    } else if (plain && guard.end != 0 && guard.end == mapping.start) {
-      totals_.stacks_bytes += bytes;
-      totals_.stacks++;
+      arena_so_far_is_guarded_ = is_guarded;
+    } else if (plain && is_guarded) {
+      AddStack(bytes);
     } else {
       totals_.anon_bytes += bytes;
     }

@@ -48,10 +48,12 @@ class MapClassifier {
     uintptr_t start, end;
   };
   void DecideArena(const Mapping* next);
+  void AddStack(uintptr_t bytes);
 
   MapTotals totals_{};
-  Range guard_{};         // the mapping before, if it can be a stack's guard
-  Range arena_so_far_{};  // may be an arena: what follows decides
+  Range guard_{};                         // the mapping before, if it can be a stack's guard
+  Range arena_so_far_{};                  // may be an arena: what follows decides
+  bool arena_so_far_is_guarded_ = false;  // then it is a stack if not
 };
 
 }  // namespace leakshim

@@ -105,6 +105,18 @@ TEST(MemoryMapsTest, RestOfAnArenaIsNoGuard) {
   EXPECT_EQ(totals.anon_bytes, kMiB);
 }
 
+// One of some thirty, where the kernel aligns what is large.
+TEST(MemoryMapsTest, StackThatBeginsAtABoundaryIsNoArena) {
+  MapTotals totals = Classify(
+      "7f0003fff000-7f0004000000 ---p 00000000 00:00 0 \n"
+      "7f0004000000-7f0004800000 rw-p 00000000 00:00 0 \n"
+      "7f0004800000-7f0004900000 rw-p 00000000 00:00 0 \n");
+  EXPECT_EQ(totals.stacks, 1u);
+  EXPECT_EQ(totals.stacks_bytes, 8 * kMiB);
+  EXPECT_EQ(totals.arenas, 0u);
+  EXPECT_EQ(totals.anon_bytes, kMiB);
+}
+
 TEST(MemoryMapsTest, OwnMemoryAndReservationsCountNowhere) {
   MapTotals totals = Classify(
       "7f0000001000-7f0000021000 rw-p 00000000 00:00 0                          [anon:leakshim]\n"
