@@ -5,7 +5,6 @@
 // handlers; no lock, no libc.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "capture/thread_buffer.h"

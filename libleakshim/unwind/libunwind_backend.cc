@@ -21,7 +21,7 @@ namespace {
 // The part of libunwind's x86-64 interface that is used, as of libunwind.so.8: register numbers and sizes are its ABI.
 constexpr int kRegisterRbp = 6, kRegisterRip = 16, kRegisterRsp = 7;
 constexpr size_t kContextBytes = 968, kCursorBytes = 127 * 8;
-static_assert(kContextBytes + kCursorBytes + 32 <= sizeof(UnwindScratch));
+static_assert(kContextBytes + kCursorBytes + 32 <= sizeof(UnwindScratch::bytes));
 
 struct Functions {
   int (*get_context)(void*);

@@ -71,17 +71,17 @@ def the_two_walks_agree():
     }
     for java in jdks():
         programs[java] = ([java, "-jar", DEMO, str(4 * scale)], 1, None)
-    total = equal = known = 0
+    total = equal = 0
     for name, (command, every, env) in programs.items():
         walks = two_walks(command, every, env)
         print(f"     {name}: {walks.samples} samples, {walks.frames / max(walks.samples, 1):.1f} frames, {walks.known} known, "
               f"{walks.unknown_code} ended in unknown code, {walks.truncated} truncated, {walks.samples - walks.equal} differ")
         assert walks.samples >= 5_000, (name, walks.samples)
         assert walks.equal >= walks.samples * 0.9999, (name, walks.stacks[:3])
-        total, equal, known = total + walks.samples, equal + walks.equal, known + walks.known
+        # Stacks that were known without a walk are among them, Java's as well.
+        assert walks.known >= walks.samples * 0.02, (name, walks.known)
+        total, equal = total + walks.samples, equal + walks.equal
     assert total >= 200_000 and equal >= total * 0.9999, (total, equal)
-    # Stacks that were known without a walk are among them.
-    assert known >= total * 0.05, (total, known)
 
 
 def nothing_hangs_and_every_stack_is_whole():
