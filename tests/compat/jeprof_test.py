@@ -4,6 +4,7 @@ import concurrent.futures
 import difflib
 import functools
 import http.server
+import itertools
 import os
 import pty
 import re
@@ -201,15 +202,46 @@ def corpus():
     return profiles
 
 
-def same_text(arguments, order=lambda text: text):
+def settled(text, cumulative):
+    """A report's rows, those of equal values in the order of their names.
+
+    jeprof adds doubles in the order of a hash, which differs from run to run: of rows whose values are equal as printed, the
+    sums may differ in the last bit, and the rows come either way. The running percentage then counts behind the last alone.
+    """
+    column = 3 if cumulative else 0
+    rows = [line.split(None, 5) for line in text.splitlines()]
+    whole = [row for row in rows if len(row) == 6]
+    groups = [list(group) for _, group in itertools.groupby(whole, key=lambda row: row[column])]
+    return [row for row in rows if len(row) != 6], [
+        (group[-1][2], sorted((row[:2], row[3:]) for row in group)) for group in groups]
+
+
+def same_text(arguments, order=None):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         theirs = pool.submit(harness.jeprof, *arguments)
         ours, theirs = harness.leakprof("--jeprof-compat", *arguments), theirs.result()
     assert ours.returncode == theirs.returncode, (arguments, ours.stderr, theirs.returncode, theirs.stderr)
+    order = order or (lambda text: settled(text, "--cum" in arguments))
     left, right = order(ours.stdout), order(theirs.stdout)
     assert left == right, f"{arguments}\n" + "\n".join(
         difflib.unified_diff(theirs.stdout.splitlines(), ours.stdout.splitlines(), "jeprof", "ours", lineterm="", n=0))
     return ours.stdout
+
+
+def rows_of_equal_values_are_the_same_in_any_order():
+    sizes = [(1, 16), (1, 4000), (3, 300), (7, 1777)]
+    path = written(SYMBOLS + "heap_v2/4096\n" + "".join(
+        f"@ {0x9000 + 64 * i + below:#x} {below:#x}\n  t*: {count}: {size} [0: 0]\n"
+        for i, (count, size) in enumerate(sizes) for below in (0x1000, 0x4000)))
+    arguments = ["--text", "--show_bytes", "--cum", path]
+    ours, orders = harness.leakprof("--jeprof-compat", *arguments).stdout, set()
+    for seed in range(20):
+        theirs = harness.jeprof(*arguments, env={"PERL_HASH_SEED": str(seed), "PERL_PERTURB_KEYS": "0"}).stdout
+        assert settled(ours, cumulative=True) == settled(theirs, cumulative=True), f"ours:\n{ours}\njeprof's:\n{theirs}"
+        orders.add(theirs)
+    assert len(orders) > 1, "jeprof's own order did not depend on its hashes"
+    changed = ours.replace("28.1%", "28.2%", 1)
+    assert changed != ours and settled(changed, cumulative=True) != settled(ours, cumulative=True)
 
 
 def real_profiles_read_to_the_same_text():
@@ -506,7 +538,7 @@ def a_wrong_binary_is_refused_for_names():
     assert "site_malloc" not in done.stdout and "truth+0x" in done.stdout, done.stdout
 
 
-HELPERS = (written, both, canonical, corpus, same_text, in_build, routines, Pprof)
+HELPERS = (written, both, canonical, corpus, settled, same_text, in_build, routines, Pprof)
 
 if __name__ == "__main__":
     harness.main({name: test for name, test in list(globals().items())

@@ -184,10 +184,10 @@ def rows_of(report):
     return rows
 
 
-def jeprof(*arguments, timeout=120):
+def jeprof(*arguments, timeout=120, env={}):
     tool = shutil.which("jeprof")
     assert tool, "jeprof is not installed"
-    return subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=timeout)
+    return subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
 
 
 def main(tests):
