@@ -27,14 +27,16 @@ def run(command, build, conf):
     return done.stdout, books, len(dumps)
 
 
-def memory(build):
-    print(f"{'for each':12}{'bytes':>8}")
-    for what, few, many in (("samples", 100_000, 500_000), ("stacks", 10_000, 60_000), ("threads", 10, 1010), ("modules", 10, 510)):
+def bytes_for_each(build):
+    """{what is counted: bytes of the library's books for each}, by its own count: the same each time."""
+    bytes_by_kind = {}
+    for kind, few, many in (("samples", 100_000, 500_000), ("stacks", 10_000, 60_000), ("threads", 10, 1010), ("modules", 10, 510)):
         mapped = []
         for count in (few, many):
-            out = run([os.path.join(build, "memory_probe"), what, str(count)], build, "lg_prof_sample:0,prof_prefix:,prof_mem:1G")[0]
+            out = run([os.path.join(build, "memory_probe"), kind, str(count)], build, "lg_prof_sample:0,prof_prefix:,prof_mem:1G")[0]
             mapped.append(int(re.match(r"mapped (\d+)", out).group(1)))
-        print(f"{what:12}{(mapped[1] - mapped[0]) / (many - few):8.1f}")
+        bytes_by_kind[kind] = (mapped[1] - mapped[0]) / (many - few)
+    return bytes_by_kind
 
 
 def waiting(build):
@@ -54,6 +56,9 @@ def waiting(build):
               (f"   {statistics.median(stalls[name]):.6f}" if stalls[name] else ""))
 
 
-build = os.path.abspath(sys.argv[1])
-memory(build)
-waiting(build)
+if __name__ == "__main__":
+    build_folder = os.path.abspath(sys.argv[1])
+    print(f"{'for each':12}{'bytes':>8}")
+    for name, each in bytes_for_each(build_folder).items():
+        print(f"{name:12}{each:8.1f}")
+    waiting(build_folder)

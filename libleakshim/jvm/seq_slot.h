@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "jvm/slots_in_use.h"
 #include "os/atomic.h"
 
 namespace leakshim {
@@ -39,36 +40,22 @@ class SeqSlot {
   Atomic<uint64_t> words_[kWords] = {};
 };
 
-// Such slots, by hash. Few of them are used until there are more things than that, so that little of the cache is ever
-// in memory.
+// Such slots, by hash.
 template <size_t kWords, uint32_t kMostSlots>
 class SeqCache {
  public:
-  bool Read(uint64_t hash, uint64_t (&words)[kWords]) const { return slots_[PlaceOf(hash)].Read(words); }
+  bool Read(uint64_t hash, uint64_t (&words)[kWords]) const { return slots_[in_use_.PlaceOf(hash)].Read(words); }
 
   void Write(uint64_t hash, const uint64_t (&words)[kWords]) {
-    SeqSlot<kWords>& slot = slots_[PlaceOf(hash)];
+    SeqSlot<kWords>& slot = slots_[in_use_.PlaceOf(hash)];
     uint64_t lost[kWords];
-    if (slot.Read(lost)) GrowAtTimes();
+    if (slot.Read(lost)) in_use_.Forgot();
     slot.Write(words);
   }
 
  private:
-  static constexpr uint32_t kFewSlots = kMostSlots / 16;
-
-  // relaxed, all: when it grows, most of what is there is no longer found; it is only a cache.
-  uint32_t SlotsInUse() const { return kFewSlots << growth_lg_.load(std::memory_order_relaxed); }
-  uint64_t PlaceOf(uint64_t hash) const { return hash >> 40 & (SlotsInUse() - 1); }
-  void GrowAtTimes() {
-    uint32_t slots = SlotsInUse();
-    if (slots == kMostSlots || losses_.fetch_add(1, std::memory_order_relaxed) + 1 != slots) return;
-    losses_.store(0, std::memory_order_relaxed);
-    growth_lg_.fetch_add(2, std::memory_order_relaxed);
-  }
-
   SeqSlot<kWords> slots_[kMostSlots];
-  Atomic<uint32_t> growth_lg_{0};  // of the slots in use
-  Atomic<uint32_t> losses_{0};     // by writes to slots that were taken
+  SlotsInUse<kMostSlots / 16, kMostSlots> in_use_;
 };
 
 }  // namespace leakshim

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "jvm/slots_in_use.h"
 #include "os/atomic.h"
 #include "os/os.h"
 
@@ -19,17 +20,16 @@ namespace leakshim::vm {
 inline constexpr uintptr_t kPageBytes = 4096;
 inline constexpr uintptr_t kUserEnd = uintptr_t{1} << 47;
 
-// Pages found readable, by their number plus one, the last two of each set. Few of the sets are used until there are
-// more pages than that. relaxed: each word stands for itself.
+// Pages found readable, by their number plus one, the last two of each set. relaxed: each word stands for itself.
 struct ProvenPages {
   Atomic<uintptr_t> latest, before;
 };
 inline constexpr uint32_t kFewProvenSets = 128, kMostProvenSets = 2048;
 extern constinit ProvenPages proven_pages[kMostProvenSets] LEAKSHIM_HIDDEN;
-extern constinit Atomic<uint32_t> proven_sets LEAKSHIM_HIDDEN;  // in use; a power of two
+extern constinit SlotsInUse<kFewProvenSets, kMostProvenSets> proven_sets LEAKSHIM_HIDDEN;
 
 inline ProvenPages& ProvenPagesFor(uintptr_t page) {
-  return proven_pages[page * 0x9e3779b97f4a7c15u >> 40 & (proven_sets.load(std::memory_order_relaxed) - 1)];
+  return proven_pages[proven_sets.PlaceOf(page * 0x9e3779b97f4a7c15u)];
 }
 
 bool IsReadableSlow(uintptr_t address);

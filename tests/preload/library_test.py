@@ -55,8 +55,21 @@ def every_relocation_is_done_at_start():
     assert re.search(r"BIND_NOW|FLAGS_1.*NOW", tool("readelf", "-dW", harness.LIBRARY))
 
 
+def a_call_that_is_no_sample_stays_in_one_cache_line():
+    """From a hook's entry to its jump to the next allocator: what the instruction cache holds of it."""
+    code = tool("objdump", "-d", "--no-show-raw-insn", harness.LIBRARY)
+    for hook in ("malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc", "free_sized", "_Znwm", "_ZdlPv"):
+        body = re.search(rf"^[0-9a-f]+ <{hook}>:\n(.*?)\n(?:\n|$)", code, re.M | re.S)
+        assert body, f"no {hook}"
+        instructions = [line.strip().split(":\t") for line in body.group(1).splitlines()]
+        jump = next((at for at, text in instructions if re.match(r"jmp\s+\*.*%rip", text)), None)
+        assert jump is not None, (hook, instructions)
+        start, end = int(instructions[0][0], 16), int(jump, 16) + 5
+        assert start // 64 == end // 64, f"{hook}: from {start:#x} to {end:#x}"
+
+
 if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
         needs_libc_alone, no_symbol_version_above_2_17, exports_the_hooks_and_the_api_alone,
         imports_nothing_that_allocates_locks_or_prints, thread_local_data_is_small_and_initial_exec,
-        every_relocation_is_done_at_start)})
+        every_relocation_is_done_at_start, a_call_that_is_no_sample_stays_in_one_cache_line)})
