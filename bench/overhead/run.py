@@ -54,6 +54,7 @@ def find_arms(build):
         # It takes part in few rounds: it is many times slower, and no noise hides that.
         Arm("heaptrack", [heaptrack], {"DUMP_HEAPTRACK_OUTPUT": "heaptrack.$$"}, "alone", 20, 1),
         # For single questions, see README.md; not part of the tables.
+        Arm("forward direct", [os.path.join(build, "libforward_direct.so")], {}),
         Arm("leakshim 16", [shim], {"LEAKSHIM_CONF": "lg_prof_sample:16"}),
         Arm("je prof 16", [jemalloc], {"MALLOC_CONF": "prof:true,lg_prof_sample:16"}, "jemalloc"),
         Arm("leakshim 0", [shim], {"LEAKSHIM_CONF": "lg_prof_sample:0"}, "alone", 20),
