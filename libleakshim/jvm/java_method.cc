@@ -56,36 +56,53 @@ uintptr_t CodeEnd(const VmStructs& vm, const Method& method) {
   return method.const_method + static_cast<uintptr_t>(vm.const_method_bytes) + method.code_bytes;
 }
 
-// Where the compressed line table would lie.
-uint64_t StartOfLines(const VmStructs& vm, const Method& method) {
-  uintptr_t table = CodeEnd(vm, method);
-  if (table + 8 > method.const_method + method.const_method_bytes || !IsReadable(table, 8)) return 0;
-  uint64_t word;
-  __builtin_memcpy(&word, reinterpret_cast<const void*>(table), 8);
-  return word;
-}
-
-uint64_t Fingerprint(const VmStructs& vm, const Method& method) {
-  uint64_t hash = HashText(uint64_t{method.const_method_bytes} << 16 | method.code_bytes, method.class_symbol);
-  return (HashText(hash, method.name) ^ StartOfLines(vm, method)) * kMultiplier;
-}
-
 void AddSymbol(const VmStructs& vm, uintptr_t symbol, Slice text, FindingList* list) {
   // The text comes right behind; before JDK 13 with a count of references in between, which changes at times.
   uintptr_t length = LengthOfSymbol(vm, symbol);
   list->AddMemory(length, reinterpret_cast<uintptr_t>(text.text) + text.bytes - length);
 }
 
-// {method, const method, bci << 8 | kind, fingerprint, frame}
-constinit SeqCache<5, 4096> cache;
+// Where a method's class was compiled from, and where that was found.
+struct Source {
+  Slice file;
+  uintptr_t index_place, slot, symbol;  // 0: not found
+  int32_t line;
+  uintptr_t lines, lines_end;  // what of the line table tells the line; nothing where there is none
+};
 
-int32_t ReadLine(const VmStructs& vm, const Method& method, int32_t bci) {
-  uint16_t flags;
-  if (bci < 0 || !Read(method.const_method + static_cast<uintptr_t>(vm.const_method_flags), &flags)) return 0;
+Source ReadSource(const VmStructs& vm, const Method& method, int32_t bci) {
+  Source source{{"", 0}, 0, 0, 0, 0, 0, 0};
+  uintptr_t place = vm.source_file_in_pool ? method.pool + static_cast<uintptr_t>(vm.pool_source_file)
+                                           : method.holder + static_cast<uintptr_t>(vm.klass_source_file);
+  uint16_t index, flags;
+  uintptr_t slot, symbol;
+  if (Read(place, &index)) {
+    source.index_place = place;
+    if (FindPoolSlot(vm, method.pool, index, &slot) && Read(slot, &symbol) && ReadSymbol(vm, symbol, &source.file)) {
+      source.slot = slot;
+      source.symbol = symbol;
+    }
+  }
   constexpr uint16_t kHasLineNumberTable = 1;
-  if ((flags & kHasLineNumberTable) == 0) return 0;
-  return LineOfBci(CodeEnd(vm, method), method.const_method + method.const_method_bytes, bci, vm.unsigned5_bias);
+  if (method.is_native || bci < 0 ||
+      !Read(method.const_method + static_cast<uintptr_t>(vm.const_method_flags), &flags) ||
+      (flags & kHasLineNumberTable) == 0) {
+    return source;
+  }
+  source.lines = CodeEnd(vm, method);
+  source.line = LineOfBci(source.lines, method.const_method + method.const_method_bytes, bci, vm.unsigned5_bias,
+                          &source.lines_end);
+  return source;
 }
+
+// Hash of all that the name is made of.
+uint64_t HashName(const Method& method, const Source& source) {
+  return HashText(HashText(HashText(static_cast<uint32_t>(source.line), method.class_symbol), method.name),
+                  source.file);
+}
+
+// {method, bci << 8 | kind, hash of the name, frame}
+constinit SeqCache<4, 4096> cache;
 
 // Whether these bytes can be a name of the class file format: modified UTF-8 without control characters, and none of
 // `forbidden`. Source: JVM specification, sections 4.2 and 4.4.7.
@@ -105,15 +122,9 @@ bool IsName(Slice text, const char* forbidden) {
   return text.bytes > 0;
 }
 
-Slice ReadSourceFile(const VmStructs& vm, const Method& method) {
-  uintptr_t place = vm.source_file_in_pool ? method.pool + static_cast<uintptr_t>(vm.pool_source_file)
-                                           : method.holder + static_cast<uintptr_t>(vm.klass_source_file);
-  uint16_t index;
-  uintptr_t slot, symbol;
-  Slice file;
-  bool found = Read(place, &index) && FindPoolSlot(vm, method.pool, index, &slot) && Read(slot, &symbol) &&
-               ReadSymbol(vm, symbol, &file);
-  return found ? file : Slice{"", 0};
+Frame NameOf(const Method& method, const Source& source, JavaKind kind) {
+  if (!IsName(method.class_symbol, ".;[") || !IsName(method.name, ".;[/")) return 0;
+  return JavaNames::Intern(method.class_symbol, method.name, source.file, source.line, kind);
 }
 
 }  // namespace
@@ -132,10 +143,11 @@ bool TakeUnsigned5(uintptr_t* at, uintptr_t end, uint8_t bias, uint32_t* value) 
   return true;
 }
 
-int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias) {
+int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias, uintptr_t* told_end) {
   // Pairs (bci, line) as differences to the pair before: in one byte, 5 bits and 3, or 0xff and two signed numbers.
   int64_t at_bci = 0, line = 0, best_bci = -1;
   int32_t best_line = 0;
+  uintptr_t next_end = 0;
   while (table < end && IsReadable(table)) {
     uint8_t byte = *reinterpret_cast<const uint8_t*>(table++);
     if (byte == 0) break;
@@ -152,8 +164,12 @@ int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias) {
     if (at_bci <= bci && at_bci >= best_bci && line > 0 && line < (1 << 24)) {
       best_bci = at_bci;
       best_line = static_cast<int32_t>(line);
+      next_end = 0;
+    } else if (next_end == 0) {
+      next_end = table;
     }
   }
+  if (told_end != nullptr) *told_end = next_end != 0 ? next_end : table;
   return best_line;
 }
 
@@ -191,12 +207,10 @@ bool IsNamed(const VmStructs& vm, uintptr_t klass, const char* name) {
 }
 
 Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKind kind) {
-  if (!IsName(method.class_symbol, ".;[") || !IsName(method.name, ".;[/")) return 0;
-  int32_t line = method.is_native ? 0 : ReadLine(vm, method, bci);
-  return JavaNames::Intern(method.class_symbol, method.name, ReadSourceFile(vm, method), line, kind);
+  return NameOf(method, ReadSource(vm, method, bci), kind);
 }
 
-void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, FindingList* list) {
+void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, FindingList* list) {
   if (!list->complete()) return;
   auto place = [](uintptr_t object, int64_t offset) { return object + static_cast<uintptr_t>(offset); };
   uintptr_t constant = method.const_method;
@@ -210,20 +224,24 @@ void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, Fin
   list->AddWord(place(method.holder, vm.klass_name), method.class_symbol_address);
   AddSymbol(vm, method.name_address, method.name, list);
   AddSymbol(vm, method.class_symbol_address, method.class_symbol, list);
-  if (StartOfLines(vm, method) != 0) list->AddMemory(CodeEnd(vm, method), sizeof(uint64_t));
+  Source source = ReadSource(vm, method, bci);
+  if (source.index_place != 0) list->AddMemory(source.index_place, sizeof(uint16_t));
+  if (source.slot != 0) {
+    list->AddWord(source.slot, source.symbol);
+    AddSymbol(vm, source.symbol, source.file, list);
+  }
+  list->AddMemory(place(constant, vm.const_method_flags), sizeof(uint16_t));
+  list->AddMemory(source.lines, source.lines_end - source.lines);
 }
 
 Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind) {
   uint64_t what = uint64_t{static_cast<uint32_t>(bci)} << 8 | static_cast<uint8_t>(kind);
   uint64_t hash = (address ^ what << 20) * kMultiplier;
-  uint64_t fingerprint = Fingerprint(vm, method);
-  uint64_t seen[5];
-  if (cache.Read(hash, seen) && seen[0] == address && seen[1] == method.const_method && seen[2] == what &&
-      seen[3] == fingerprint) {
-    return seen[4];
-  }
-  Frame frame = NameMethod(vm, method, bci, kind);
-  if (frame != 0) cache.Write(hash, {address, method.const_method, what, fingerprint, frame});
+  const Source source = ReadSource(vm, method, bci);
+  uint64_t name = HashName(method, source), seen[4];
+  if (cache.Read(hash, seen) && seen[0] == address && seen[1] == what && seen[2] == name) return seen[3];
+  Frame frame = NameOf(method, source, kind);
+  if (frame != 0) cache.Write(hash, {address, what, name, frame});
   return frame;
 }
 

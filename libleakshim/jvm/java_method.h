@@ -34,14 +34,15 @@ bool IsNamed(const VmStructs& vm, uintptr_t klass, const char* name);
 Frame NameMethod(const VmStructs& vm, const Method& method, int32_t bci, JavaKind kind);
 
 // The same for the frame of a method, from a cache where it was named before. Methods come and go, and another may lie
-// where one was named: a hit counts only if names, sizes and the start of the line table are the same.
+// where one was named, or another version of it: a hit counts only if all that the name is made of is the same.
 Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, JavaKind kind);
 
-// Adds all that the name of the method at `address` is made of: what NameMethodCached() looks at.
-void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, FindingList* list);
+// Adds all that the name of the method at `address` at `bci` is made of.
+void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, FindingList* list);
 
-// Line of `bci` in the compressed table at `table`, 0: not known. Exposed for its test.
-int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias);
+// Line of `bci` in the compressed table at `table`, 0: not known. `told_end` gets the end of what tells it, if the
+// table is ordered: of the entry behind the line's. Exposed for its test.
+int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias, uintptr_t* told_end = nullptr);
 
 // Takes a number in the VM's UNSIGNED5 encoding off the front of [*at, end): up to five bytes of 6 bits, the lowest
 // first, each but the last at least 192; `bias` is taken off each. False: it ends early. Source: compressedStream.hpp

@@ -113,7 +113,7 @@ class Walker {
     }
     JavaKind kind = method.is_native ? JavaKind::kNative : JavaKind::kInterpreted;
     Add(NameMethodCached(vm_, address, method, bci, kind));
-    AddMethod(vm_, address, method, &list_);
+    AddMethod(vm_, address, method, bci, &list_);
     // The caller's sp may lie below the frame's end where arguments were moved, never below the frame itself.
     if (sender_sp <= at_.fp) return End(Segment::kCut);
     return MoveTo(pc, sender_sp, fp, at_.fp);

@@ -202,25 +202,50 @@ TEST_F(MethodTest, AnotherMethodAtTheSameAddressHasItsOwnName) {
   EXPECT_EQ(Name(0)->line, 5);
 }
 
+// A class that is loaded again or redefined, line by line the same up to where it was changed.
+TEST_F(MethodTest, AnotherVersionAtTheSameAddressHasItsOwnLinesAndFile) {
+  EXPECT_EQ(Name(3)->line, 8);
+  EXPECT_STREQ(Name(3)->file, "Thing.java");
+  constant_.code[5] = 2 << 3 | 6;
+  EXPECT_EQ(Name(3)->line, 13);
+  Set(&file_, "Other.java");
+  EXPECT_STREQ(Name(3)->file, "Other.java");
+  constant_.flags = 0;
+  EXPECT_EQ(Name(3)->line, 0);
+  pool_.source_file = 0;
+  EXPECT_STREQ(Name(3)->file, "");
+  // Behind more lines than fit into a word or two.
+  std::vector<uint8_t> lines(20, 1 << 3 | 1);
+  lines.push_back(0);
+  constant_.flags = 1;
+  for (uint8_t last : {uint8_t{1}, uint8_t{2}}) {
+    lines[19] = 1 << 3 | last;
+    memcpy(constant_.code + 4, lines.data(), lines.size());
+    EXPECT_EQ(Name(100)->line, 19 + last);
+  }
+}
+
 // What a known stack keeps of an interpreted frame.
 TEST_F(MethodTest, FindingsHoldAsLongAsItsNameDoes) {
   Method method;
   ASSERT_TRUE(ReadMethod(vm_, At(&method_), &method));
   Finding findings[60];
   FindingList list(findings, 60, 0);
-  AddMethod(vm_, At(&method_), method, &list);
+  constexpr int32_t kBci = 2;  // of the second of three lines
+  constant_.code[6] = 3 << 3 | 1;
+  AddMethod(vm_, At(&method_), method, kBci, &list);
   ASSERT_TRUE(list.complete());
   auto hold = [&] { return StillTrue(list.findings(), list.count()); };
   auto hold_after = [&](auto change) {
     auto kept_method = method_;
     auto kept_constant = constant_;
     auto kept_pool = pool_;
-    auto kept_class_symbol = class_, kept_name = name_;
+    auto kept_class_symbol = class_, kept_name = name_, kept_file = file_;
     auto kept_klass = klass_;
     change();
     bool still = hold();
     method_ = kept_method, constant_ = kept_constant, pool_ = kept_pool, klass_ = kept_klass;
-    class_ = kept_class_symbol, name_ = kept_name;
+    class_ = kept_class_symbol, name_ = kept_name, file_ = kept_file;
     return still;
   };
   EXPECT_TRUE(hold_after([] {}));
@@ -233,7 +258,13 @@ TEST_F(MethodTest, FindingsHoldAsLongAsItsNameDoes) {
   EXPECT_FALSE(hold_after([&] { constant_.words--; }));
   EXPECT_FALSE(hold_after([&] { constant_.code_bytes--; }));
   EXPECT_FALSE(hold_after([&] { constant_.name = 2; }));
-  EXPECT_FALSE(hold_after([&] { constant_.code[4]++; })) << "the line table";
+  EXPECT_FALSE(hold_after([&] { constant_.flags = 0; })) << "no line table";
+  EXPECT_FALSE(hold_after([&] { constant_.code[4]++; })) << "the first line";
+  EXPECT_FALSE(hold_after([&] { constant_.code[5]++; })) << "its own line";
+  EXPECT_FALSE(hold_after([&] { constant_.code[6] = 0 << 3 | 1; })) << "the line behind, which begins earlier";
+  EXPECT_FALSE(hold_after([&] { pool_.source_file = 1; }));
+  EXPECT_FALSE(hold_after([&] { pool_.slots[2] = At(&other_symbol); })) << "another file";
+  for (size_t i = 0; i < strlen("Thing.java"); i++) EXPECT_FALSE(hold_after([&] { file_.body[i]++; })) << i;
   EXPECT_FALSE(hold_after([&] { pool_.holder = At(&other_klass); }));
   EXPECT_FALSE(hold_after([&] { pool_.slots[1] = At(&other_symbol); }));
   EXPECT_FALSE(hold_after([&] { klass_.name = At(&other_symbol); }));
@@ -244,7 +275,7 @@ TEST_F(MethodTest, FindingsHoldAsLongAsItsNameDoes) {
   EXPECT_TRUE(hold());
   // No room for all of it: of no use.
   FindingList small(findings, list.count() - 1, 0);
-  AddMethod(vm_, At(&method_), method, &small);
+  AddMethod(vm_, At(&method_), method, kBci, &small);
   EXPECT_FALSE(small.complete());
 }
 
