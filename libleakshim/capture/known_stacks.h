@@ -46,7 +46,7 @@ class KnownStacks {
   void Add(const StackStart& start, bool fp_matters, const FindingList& list, StackId stack);
 
  private:
-  static constexpr uint32_t kMostStacks = 8, kMostPending = 320, kMostFindings = 1536;
+  static constexpr uint32_t kMostStacks = 8, kMostPending = 512, kMostFindings = 2048;
 
   struct Known {
     StackStart start;

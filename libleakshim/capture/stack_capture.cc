@@ -24,7 +24,7 @@ StackId InternShortened(const Frame* frames, uint32_t depth) {
 KnownStacks* ToBeKnown(const StackStart& start, ScratchBlock* scratch) {
   if (start.mark == kUnclear || !IsOnOwnStack(start.at.sp, start.at.sp + 8)) return nullptr;
   if (!scratch->recent.Meet(start)) return nullptr;
-  if (scratch->known == nullptr) scratch->known = static_cast<KnownStacks*>(os::MapOwn(sizeof(KnownStacks)));
+  if (scratch->known == nullptr) scratch->known = static_cast<KnownStacks*>(os::MapSpare(sizeof(KnownStacks)));
   return scratch->known;
 }
 

@@ -17,7 +17,11 @@ namespace leakshim::os {
 // kernel refuses. `bytes` is rounded up to pages. The mapping is named "leakshim" where the kernel can (5.17).
 void* MapOwn(size_t bytes);
 
-// Gives back what MapOwn() gave; `bytes` as it was asked for.
+// The same for what is of use, but not needed: nullptr also where less than half of the cap would be left for what is.
+// That is no failure.
+void* MapSpare(size_t bytes);
+
+// Gives back what these gave; `bytes` as it was asked for.
 void UnmapOwn(void* address, size_t bytes);
 
 // The same beside the cap, for the scratch of the one dump that runs: a process at its cap must still be able to tell.

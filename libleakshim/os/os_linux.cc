@@ -78,6 +78,12 @@ void* MapOwn(size_t bytes) {
   return address;
 }
 
+void* MapSpare(size_t bytes) {
+  // relaxed: as above.
+  uint64_t used = own_bytes.load(std::memory_order_relaxed), cap = own_cap_bytes.load(std::memory_order_relaxed);
+  return used + WholePages(bytes) <= cap / 2 ? MapOwn(bytes) : nullptr;
+}
+
 void UnmapOwn(void* address, size_t bytes) {
   // release: pairs with the acquire in MapOwn(): what was done with the memory comes before what its next owner does.
   own_bytes.fetch_sub(WholePages(bytes), std::memory_order_release);

@@ -48,6 +48,9 @@ void* os::MapOwn(size_t bytes) {
   own_bytes_left -= bytes;
   return Map(bytes);
 }
+void* os::MapSpare(size_t bytes) {
+  return bytes <= own_bytes_left / 2 ? os::MapOwn(bytes) : nullptr;
+}
 uint64_t os::OwnMemoryFailures() {
   return own_failures;
 }

@@ -82,6 +82,20 @@ TEST(OsTest, OwnMemoryIsCountedCappedAndGivenBack) {
   EXPECT_EQ(os::OwnMemoryBytes(), before);
 }
 
+// What needs memory must not be told that it is short because something else would have liked some.
+TEST(OsTest, SpareMemoryLeavesHalfOfTheCapAndFailsSilently) {
+  uint64_t before = os::OwnMemoryBytes(), failures = os::OwnMemoryFailures();
+  os::SetOwnMemoryCap(2 * (before + kPage));
+  void* memory = os::MapSpare(kPage);
+  ASSERT_NE(memory, nullptr);
+  EXPECT_EQ(os::OwnMemoryBytes(), before + kPage);
+  EXPECT_EQ(os::MapSpare(kPage), nullptr);
+  os::UnmapOwn(memory, kPage);
+  os::SetOwnMemoryCap(64 << 20);
+  EXPECT_EQ(os::OwnMemoryFailures(), failures);
+  EXPECT_EQ(os::OwnMemoryBytes(), before);
+}
+
 TEST(OsTest, ErrorsAreResultsAndErrnoStays) {
   errno = 4711;
   EXPECT_EQ(os::Open("/nonexistent/file", O_RDONLY), -ENOENT);
