@@ -65,8 +65,8 @@ void CopyVersion() {
 }
 
 // Reads what can be read by now. Only the thread that took the phase to kReading.
-Phase ReadTables() {
-  libjvm = GetModule(JvmModule());
+Phase ReadTables(const Module* jvm) {
+  libjvm = jvm;
   TextBuffer reason(off_reason, sizeof(off_reason) - 1);
   switch (vm::ReadVmStructs(*libjvm, &structs, &reason)) {
     case vm::ReadResult::kDone:
@@ -80,6 +80,28 @@ Phase ReadTables() {
   return Phase::kOff;
 }
 
+void LookForJvmAtTimes() {
+  uint64_t now = os::MonotonicCoarseNs(), due = next_look_ns.load(std::memory_order_relaxed);
+  if (now < due || !next_look_ns.compare_exchange_strong(due, now + kLookNs, std::memory_order_relaxed)) return;
+  LookForJvm();
+}
+
+// How far the JVM has come that is there now. Only the thread that took the phase, which was `last`, to kReading.
+Phase LookAtJvm(Phase last) {
+  // A VM that does not run may have been unloaded, and may be another by now.
+  const Module* jvm = GetModule(JvmModule());
+  if (jvm == nullptr) return Phase::kNone;
+  if (!IsThere(*jvm)) {
+    vm::ForgetProvenPages();
+    ForgetJvm(jvm->id);
+    return Phase::kNone;
+  }
+  Phase next = last == Phase::kTables && jvm == libjvm ? last : ReadTables(jvm);
+  if (next != Phase::kTables || !code.Init(structs)) return next;
+  JvmRuns(jvm->id);
+  return Phase::kTrying;
+}
+
 // The phase to work with, moved on as far as the VM has come.
 Phase Advance() {
   // acquire: pairs with the release stores below; who sees a phase sees what it stands for.
@@ -88,18 +110,10 @@ Phase Advance() {
   if (now == Phase::kReading || JvmModule() == kNoModule) return Phase::kNone;
   // acquire: and what a reader before us has read.
   if (!phase.compare_exchange_strong(now, Phase::kReading, std::memory_order_acquire)) return Phase::kNone;
-  Phase next = now;
-  if (next == Phase::kNone) next = ReadTables();
-  if (next == Phase::kTables && code.Init(structs)) next = Phase::kTrying;
+  Phase next = LookAtJvm(now);
   // release: publishes the structs, or the reason.
   phase.store(next, std::memory_order_release);
   return next;
-}
-
-void LookForJvmAtTimes() {
-  uint64_t now = os::MonotonicCoarseNs(), due = next_look_ns.load(std::memory_order_relaxed);
-  if (now < due || !next_look_ns.compare_exchange_strong(due, now + kLookNs, std::memory_order_relaxed)) return;
-  LookForJvm();
 }
 
 // Whether a class whose name is known has that name.

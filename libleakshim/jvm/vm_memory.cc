@@ -16,4 +16,12 @@ bool IsReadableSlow(uintptr_t address) {
   return true;
 }
 
+void ForgetProvenPages() {
+  for (ProvenPages& proven : proven_pages) {
+    if (proven.latest.load(std::memory_order_relaxed) == 0) continue;
+    proven.latest.store(0, std::memory_order_relaxed);
+    proven.before.store(0, std::memory_order_relaxed);
+  }
+}
+
 }  // namespace leakshim::vm

@@ -34,6 +34,9 @@ inline ProvenPages& ProvenPagesFor(uintptr_t page) {
 
 bool IsReadableSlow(uintptr_t address);
 
+// Something was unmapped that pages were proven of.
+void ForgetProvenPages();
+
 // Whether the page of `address` can be read.
 inline bool IsReadable(uintptr_t address) {
   uintptr_t page = address / kPageBytes + 1;

@@ -147,7 +147,7 @@ class MetModules {
     is_own_ = own_.start >= module->start && own_.start < module->end;
     salt_ = FrameRuleTable::Salt(module->id);
     frame_bits_ = NativeFrame(0, module->id);
-    step_flags_ = (is_own_ ? WalkStep::kHidden : 0) | (module->permanent ? 0 : WalkStep::kUnloadable);
+    step_flags_ = (is_own_ ? WalkStep::kHidden : 0) | (IsPermanent(*module) ? 0 : WalkStep::kUnloadable);
     return true;
   }
 

@@ -36,8 +36,8 @@ constinit Atomic<uint32_t> module_count{0};
 // Where the program lies, 0: not asked yet.
 constinit Atomic<uintptr_t> program_start{0}, program_end{0};
 
-// The first module that is a JVM.
-constinit Atomic<ModuleId> jvm_module{kNoModule};
+// As JvmModule() and JvmRuns() say.
+constinit Atomic<ModuleId> jvm_module{kNoModule}, running_jvm{kNoModule};
 
 // Ids by start address; linear probing. Entries of one address follow each other in the order in which they came. What
 // lies near each other stands near each other, so that little of it is ever in memory.
@@ -72,13 +72,35 @@ bool IsNamed(const char* path, const char* name) {
   return length <= path_length && strcmp(path + path_length - length, name) == 0;
 }
 
+// A hash of the `bytes` there, folded into `hash`.
+uint64_t HashBytes(uint64_t hash, const void* start, size_t bytes) {
+  const auto* at = static_cast<const unsigned char*>(start);
+  for (; bytes >= 8; at += 8, bytes -= 8) {
+    uint64_t word;
+    memcpy(&word, at, 8);
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+constexpr size_t kMostSampleBytes = 512;
+
+// Where a file has no build id: a link that only changed a function's frame can leave the header as it was.
+uint64_t HashSample(const void* header, const void* tables, size_t bytes) {
+  return HashBytes(HashBytes(0, header, sizeof(ElfW(Ehdr))), tables, bytes);
+}
+
 // Whether the object that is mapped now is the one that `module` describes. The object is in use (an address of it is
 // on the calling thread's stack), so its note and its name can be read.
 bool IsSame(const Module& module, const Identity& now) {
   if (module.start != now.start || module.end != now.end) return false;
-  if (module.permanent) return true;
+  if (IsPermanent(module)) return true;
   if (module.build_id_bytes == 0) {
-    return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld) && IsNamed(module.path, now.object->l_name);
+    return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld) &&
+           IsNamed(module.path, now.object->l_name) &&
+           HashSample(reinterpret_cast<const void*>(module.start), reinterpret_cast<const void*>(module.eh_frame_hdr),
+                      module.sample_bytes) == module.sample_hash;
   }
   const auto* note = reinterpret_cast<const void*>(module.build_id_note);
   // The usual length, for which the compiler writes three comparisons.
@@ -86,22 +108,28 @@ bool IsSame(const Module& module, const Identity& now) {
   return memcmp(note, module.build_id, module.build_id_bytes) == 0;
 }
 
-// The same where the loader is not asked: whether the file of `module` is there now, by what is read of it safely.
-bool IsStillThere(const Module& module) {
-  if (module.permanent) return true;
-  char found[sizeof(module.header)];
-  int64_t bytes = sizeof(found);
-  if (module.build_id_bytes != 0) {
-    bytes = module.build_id_bytes;
-    return os::SafeRead(found, module.build_id_note, module.build_id_bytes) == bytes &&
-           memcmp(found, module.build_id, module.build_id_bytes) == 0;
+// The GNU build id, if it is among the notes in [at, end).
+void ReadBuildId(uintptr_t at, uintptr_t end, Module* module) {
+  if (module->build_id_bytes != 0 || at < module->start || end > module->end) return;
+  while (at + sizeof(ElfW(Nhdr)) <= end) {
+    const auto* note = reinterpret_cast<const ElfW(Nhdr)*>(at);
+    uintptr_t name = at + sizeof(*note), contents = name + ((note->n_namesz + 3u) & ~3u);
+    uintptr_t next = contents + ((note->n_descsz + 3u) & ~3u);
+    if (next > end || next <= at) return;
+    if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+        memcmp(reinterpret_cast<const void*>(name), "GNU", 4) == 0) {
+      module->build_id_note = contents;
+      module->build_id_bytes = static_cast<uint8_t>(note->n_descsz < 20 ? note->n_descsz : 20);
+      memcpy(module->build_id, reinterpret_cast<const void*>(contents), module->build_id_bytes);
+      return;
+    }
+    at = next;
   }
-  return os::SafeRead(found, module.start, sizeof(found)) == bytes && memcmp(found, module.header, sizeof(found)) == 0;
 }
 
 void ReadProgramHeaders(Module* module) {
   const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(module->start);
-  memcpy(module->header, header, sizeof(module->header));
+  module->sample_hash = HashSample(header, nullptr, 0);
   if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr))) return;
   const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(module->start + header->e_phoff);
   if (header->e_phoff + header->e_phnum * sizeof(ElfW(Phdr)) > 4096) return;  // not certainly mapped
@@ -111,23 +139,13 @@ void ReadProgramHeaders(Module* module) {
     const ElfW(Phdr)& segment = segments[i];
     uintptr_t at = module->bias + segment.p_vaddr;
     if (segment.p_type == PT_GNU_EH_FRAME) module->eh_frame_hdr = at;
-    if (segment.p_type != PT_NOTE || module->build_id_bytes != 0) continue;
-    uintptr_t end = at + segment.p_memsz;
-    if (at < module->start || end > module->end) continue;
-    while (at + sizeof(ElfW(Nhdr)) <= end) {
-      const auto* note = reinterpret_cast<const ElfW(Nhdr)*>(at);
-      uintptr_t name = at + sizeof(*note), contents = name + ((note->n_namesz + 3u) & ~3u);
-      uintptr_t next = contents + ((note->n_descsz + 3u) & ~3u);
-      if (next > end || next <= at) break;
-      if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
-          memcmp(reinterpret_cast<const void*>(name), "GNU", 4) == 0) {
-        module->build_id_note = contents;
-        module->build_id_bytes = static_cast<uint8_t>(note->n_descsz < 20 ? note->n_descsz : 20);
-        memcpy(module->build_id, reinterpret_cast<const void*>(contents), module->build_id_bytes);
-        break;
-      }
-      at = next;
-    }
+    if (segment.p_type == PT_NOTE) ReadBuildId(at, at + segment.p_memsz, module);
+  }
+  for (int i = 0; i < header->e_phnum; i++) {
+    uintptr_t at = module->bias + segments[i].p_vaddr, end = at + segments[i].p_filesz, tables = module->eh_frame_hdr;
+    if (segments[i].p_type != PT_LOAD || tables < at || tables >= end) continue;
+    module->sample_bytes = static_cast<uint32_t>(end - tables < kMostSampleBytes ? end - tables : kMostSampleBytes);
+    module->sample_hash = HashSample(header, reinterpret_cast<const void*>(tables), module->sample_bytes);
   }
 }
 
@@ -163,23 +181,32 @@ bool IsJvm(const char* path) {
   return strcmp(BaseName(path), "libjvm.so") == 0;
 }
 
-// Whether `path` is a JVM, or a library of the one that was met which the VM or its boot loader loads, and so never
-// unloads: lib/libzip.so beside lib/server/libjvm.so.
-bool IsOfJvm(const char* path) {
-  if (IsJvm(path)) return true;
+// The JVM that was met, if `path` is a library which that VM or its boot loader loads for itself, and so never unloads:
+// lib/libzip.so beside lib/server/libjvm.so.
+ModuleId JvmOf(const char* path) {
   static constexpr const char* kNames[] = {"libjava.so", "libjimage.so", "libnet.so",
                                            "libnio.so",  "libverify.so", "libzip.so"};
   bool is_one = false;
   for (const char* name : kNames) is_one = is_one || strcmp(BaseName(path), name) == 0;
-  if (!is_one) return false;
+  if (!is_one) return kNoModule;
   const Module* jvm = GetModule(JvmModule());
-  if (jvm == nullptr) return false;
+  if (jvm == nullptr) return kNoModule;
   auto directory_bytes = [](const char* file) { return static_cast<size_t>(BaseName(file) - file); };
   size_t server = directory_bytes(jvm->path);
-  if (server < 2) return false;
+  if (server < 2) return kNoModule;
   Slice jvms{jvm->path, server - 1};
   size_t bytes = FindLast(jvms, '/') + 1;
-  return directory_bytes(path) == bytes && memcmp(path, jvm->path, bytes) == 0;
+  return directory_bytes(path) == bytes && memcmp(path, jvm->path, bytes) == 0 ? jvm->id : kNoModule;
+}
+
+// Returns `id`, of what was found to be there.
+ModuleId Met(ModuleId id) {
+  bool is_jvm = id != kNoModule && modules[id].load(std::memory_order_acquire)->jvm == id;
+  // release: pairs with JvmModule().
+  if (is_jvm && running_jvm.load(std::memory_order_relaxed) == kNoModule) {
+    jvm_module.store(id, std::memory_order_release);
+  }
+  return id;
 }
 
 ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
@@ -193,7 +220,8 @@ ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
   module->eh_frame_hdr = now.eh_frame_hdr;
   module->path = PathOf(now.object);
   if (module->path == nullptr) return kNoModule;
-  module->permanent = permanent || IsOfJvm(module->path);
+  module->permanent = permanent;
+  module->jvm = JvmOf(module->path);
   ReadProgramHeaders(module);
   // relaxed: reserves a number; the stores below publish the entry.
   uint32_t id = module_count.load(std::memory_order_relaxed);
@@ -201,11 +229,9 @@ ModuleId Record(const Identity& now, bool permanent, size_t bucket) {
     if (id >= kMaxModules) return kNoModule;
   } while (!module_count.compare_exchange_weak(id, id + 1, std::memory_order_relaxed));
   module->id = static_cast<ModuleId>(++id);
+  if (IsJvm(module->path)) module->jvm = module->id;
   // release: pairs with GetModule(); the entry is complete.
   modules[id].store(module, std::memory_order_release);
-  ModuleId none = kNoModule;
-  // release: pairs with JvmModule().
-  if (IsJvm(module->path)) jvm_module.compare_exchange_strong(none, module->id, std::memory_order_release);
   for (size_t probe = 0; probe < kBuckets; probe++) {
     ModuleId empty = kNoModule;
     // release: pairs with the acquire of the look-up; who finds the id finds its entry.
@@ -221,9 +247,9 @@ ModuleId Intern(const Identity& now, bool permanent = false) {
   for (size_t probe = 0; probe < kBuckets; probe++) {
     ModuleId id = by_start[(bucket + probe) % kBuckets].load(std::memory_order_acquire);
     if (id == kNoModule) break;
-    if (IsSame(*modules[id].load(std::memory_order_acquire), now)) return id;
+    if (IsSame(*modules[id].load(std::memory_order_acquire), now)) return Met(id);
   }
-  return Record(now, permanent, bucket);
+  return Met(Record(now, permanent, bucket));
 }
 
 // Range and tables of an object of the loader's list, from its program headers.
@@ -285,7 +311,7 @@ ModuleId FindRecorded(uintptr_t pc) {
   for (uint32_t id = module_count.load(std::memory_order_acquire); id > 0; id--) {
     const Module* module = GetModule(static_cast<ModuleId>(id));
     // Several may have been at this address, one after the other.
-    if (module != nullptr && pc >= module->start && pc < module->end && IsStillThere(*module)) return module->id;
+    if (module != nullptr && pc >= module->start && pc < module->end && IsThere(*module)) return Met(module->id);
   }
   return kNoModule;
 }
@@ -371,6 +397,26 @@ void InitModuleMap(bool with_find_object) {
   }
 }
 
+bool IsPermanent(const Module& module) {
+  return module.permanent || (module.jvm != kNoModule && module.jvm == running_jvm.load(std::memory_order_relaxed));
+}
+
+bool IsThere(const Module& module) {
+  if (IsPermanent(module)) return true;
+  auto is_read = [](void* found, uintptr_t at, size_t bytes) {
+    return os::SafeRead(found, at, bytes) == static_cast<int64_t>(bytes);
+  };
+  if (module.build_id_bytes != 0) {
+    uint8_t found[sizeof(module.build_id)];
+    return is_read(found, module.build_id_note, module.build_id_bytes) &&
+           memcmp(found, module.build_id, module.build_id_bytes) == 0;
+  }
+  ElfW(Ehdr) header;
+  unsigned char tables[kMostSampleBytes];
+  return is_read(&header, module.start, sizeof(header)) && is_read(tables, module.eh_frame_hdr, module.sample_bytes) &&
+         HashSample(&header, tables, module.sample_bytes) == module.sample_hash;
+}
+
 ModuleId FindModule(uintptr_t pc) {
   if (find_object != nullptr) {
     Identity found;
@@ -394,7 +440,7 @@ const Module* FindLoadedModule(uintptr_t pc) {
   module = GetModule(FindModule(pc));
   if (module == nullptr || pc < module->start || pc >= module->end) return nullptr;
   // release: as GetModule(); who finds the entry finds it complete.
-  if (module->permanent) met.store(module, std::memory_order_release);
+  if (IsPermanent(*module)) met.store(module, std::memory_order_release);
   return module;
 }
 
@@ -404,9 +450,17 @@ void LookForJvm() {
     int64_t bytes = os::SafeRead(name, reinterpret_cast<uintptr_t>(object.l_name), sizeof(name) - 1);
     if (bytes <= 0) return false;
     name[bytes] = 0;
-    // A JVM is never unloaded.
     return IsJvm(name) && FindModule(reinterpret_cast<uintptr_t>(object.l_ld)) != kNoModule;
   });
+}
+
+void ForgetJvm(ModuleId jvm) {
+  jvm_module.compare_exchange_strong(jvm, kNoModule, std::memory_order_relaxed);
+}
+
+void JvmRuns(ModuleId jvm) {
+  // relaxed: a thread that does not know it yet only looks once more than it must.
+  running_jvm.store(jvm, std::memory_order_relaxed);
 }
 
 ModuleId JvmModule() {

@@ -19,13 +19,15 @@ struct Module {
   uint8_t build_id[20];    // GNU build id, zero-padded
   uint8_t build_id_bytes;  // 0: none
   ModuleId id;
-  bool permanent;             // never unloaded: what is at its place is always it
+  bool permanent;             // there from the start: never unloaded
+  ModuleId jvm;               // the JVM that it belongs to, itself maybe, or kNoModule
   uintptr_t build_id_note;    // where the build id stands in memory while the file is mapped
   uintptr_t dynamic;          // address of the dynamic section, 0: none
   uintptr_t eh_frame_hdr;     // address of .eh_frame_hdr, 0: none
   uintptr_t program_headers;  // address of the program headers, and their number
   uint32_t program_header_count;
-  unsigned char header[64];  // the first bytes of the file
+  uint32_t sample_bytes;  // of what `sample_hash` is of, behind eh_frame_hdr
+  uint64_t sample_hash;   // of the ELF header and the first unwind tables: what else tells one file from another
 };
 
 // Records every object that is loaded now: these are never unloaded. `with_find_object` false: as on a glibc before
@@ -41,12 +43,27 @@ ModuleId FindModule(uintptr_t pc);
 // As FindModule(), with a short way to modules that are never unloaded. Their range contains `pc`.
 const Module* FindLoadedModule(uintptr_t pc);
 
+// Whether it is never unloaded: what is at its place is always it.
+bool IsPermanent(const Module& module);
+
+// Whether the file of `module` is at its place now, by what is read of it safely. Context: hooks; a system call, unless
+// it is permanent.
+bool IsThere(const Module& module);
+
 // Records the JVM, if one is loaded, without a frame in it. Context: hooks; as FindModule(), and two system calls for
 // each object.
 void LookForJvm();
 
-// The first module met that is a JVM (libjvm.so), or kNoModule.
+// The module met last that is a JVM (libjvm.so), or the one that runs, or kNoModule. One that does not run may be gone:
+// a program may only have looked what there is.
 ModuleId JvmModule();
+
+// That JVM, which did not run, is gone.
+void ForgetJvm(ModuleId jvm);
+
+// That JVM was started: from now on it is permanent, and so are the libraries that it loads for itself. They need it,
+// and it never closes them: it stays mapped even when its host has destroyed it and closed it (seen on 17 and 25).
+void JvmRuns(ModuleId jvm);
 
 // The entry of an id that FindModule() gave, at any later time. nullptr for kNoModule. Context: anywhere.
 const Module* GetModule(ModuleId id);

@@ -3,6 +3,7 @@
 Argument: how many at each interval (10).
 """
 
+import os
 import subprocess
 import sys
 
@@ -47,6 +48,21 @@ def starts_of_a_program_that_exits_in_every_way():
                 assert run.stdout == "" and not others, f"{what}: {run.stdout}{run.stderr}"
 
 
+def starts_behind_looks_at_what_jvms_there_are():
+    """A libjvm that does not run can be unloaded; the one that then runs has its Java frames, wherever it lies."""
+    libraries = [os.path.join(jdk.home, "lib", "server", "libjvm.so") for jdk in jvms.jdks()]
+    for chosen in libraries:
+        for conf in ("lg_prof_sample:0", "lg_prof_sample:0,prof_java:false", "lg_prof_sample:0,prof_unwind:libunwind"):
+            command = [os.path.join(jvms.PROGRAMS, "looks"), *(other for other in libraries if other != chosen), chosen]
+            run = harness.run(command, conf=f"{conf},prof_accum:true", timeout=SECONDS)
+            assert (run.status, run.stdout, run.stderr) == (0, "done\n", ""), (command, conf, run)
+            dump = harness.Dump(run.dumps[-1])
+            dump.check_books()
+            named = any(kind != "unknown" for kind, *_ in dump.java.values())
+            assert named == ("prof_java:false" not in conf), (command, conf, dump.java)
+
+
 if __name__ == "__main__":
     harness.main({test.__name__: test for test in (
-        starts_at_the_default_interval, starts_that_record_everything, starts_of_a_program_that_exits_in_every_way)})
+        starts_at_the_default_interval, starts_that_record_everything, starts_of_a_program_that_exits_in_every_way,
+        starts_behind_looks_at_what_jvms_there_are)})

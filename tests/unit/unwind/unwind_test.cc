@@ -134,6 +134,36 @@ TEST(ModuleMapTest, FilesWithoutABuildIdAreToldApartByTheirNames) {
   }
 }
 
+// An edit, a build and a reload in a running program.
+void FilesOfOnePathAreToldApart() {
+  namespace fs = std::filesystem;
+  const fs::path path = fs::path(testing::TempDir()) / ("plugin-" + std::to_string(getpid()) + ".so");
+  ModuleId last = kNoModule;
+  int at_one_place = 0;
+  for (const char* plugin : {PLUGIN_NAMELESS_ONE, PLUGIN_NAMELESS_TWO, PLUGIN_NAMELESS_ONE, PLUGIN_NAMELESS_TWO}) {
+    fs::remove(path);
+    fs::copy_file(plugin, path);
+    void* opened = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(opened, nullptr) << dlerror();
+    auto pc = reinterpret_cast<uintptr_t>(dlsym(opened, "plugin_number"));
+    ModuleId now = FindModule(pc);
+    for (int tries = 0; now == kNoModule && tries < 100; tries++) usleep(10'000), now = FindModule(pc);
+    ASSERT_NE(now, kNoModule);
+    EXPECT_NE(now, last);
+    EXPECT_EQ(FindModule(pc), now);
+    at_one_place += last != kNoModule && GetModule(last)->start == GetModule(now)->start;
+    last = now;
+    dlclose(opened);
+  }
+  EXPECT_GT(at_one_place, 0) << "they never lay at one address: nothing was tested";
+  fs::remove(path);
+}
+
+TEST(ModuleMapTest, FilesOfOnePathWithoutABuildIdAreToldApart) {
+  Init();
+  FilesOfOnePathAreToldApart();
+}
+
 // A glibc before 2.35: no _dl_find_object.
 class ModuleListTest : public testing::Test {
  protected:
@@ -175,6 +205,10 @@ TEST_F(ModuleListTest, AModuleIsNeverTakenForTheOneThatWasThereBefore) {
   EXPECT_GT(met_again, 0) << "the two never lay at one address: nothing was tested";
 }
 
+TEST_F(ModuleListTest, FilesOfOnePathWithoutABuildIdAreToldApart) {
+  FilesOfOnePathAreToldApart();
+}
+
 // What was there at the start stays: it is not checked in each walk.
 TEST(ModuleTest, WhatWasLoadedAtTheStartIsPermanent) {
   // As a constructor of the program may have done before ours.
@@ -189,20 +223,22 @@ TEST(ModuleTest, WhatWasLoadedAtTheStartIsPermanent) {
   dlclose(plugin);
 }
 
-// The VM never unloads its own libraries. In a process of its own: the first JVM is the one.
-TEST(ModuleTest, LibrariesOfAJvmArePermanent) {
+// A VM that runs never unloads its own libraries. In a process of its own: there is one JVM in it.
+TEST(ModuleTest, LibrariesOfAJvmThatRunsArePermanent) {
   namespace fs = std::filesystem;
   const fs::path home = fs::path(testing::TempDir()) / ("jvm-" + std::to_string(getpid()));
   for (const char* directory : {"lib/server", "lib/plugins", "libx"}) fs::create_directories(home / directory);
   auto is_permanent = [&](const char* plugin, const char* name) {
-    fs::copy_file(plugin, home / name);
+    fs::copy_file(plugin, home / name, fs::copy_options::skip_existing);
     void* opened = dlopen((home / name).c_str(), RTLD_NOW | RTLD_LOCAL);
-    return GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(opened, "plugin_number"))))->permanent;
+    return IsPermanent(*GetModule(FindModule(reinterpret_cast<uintptr_t>(dlsym(opened, "plugin_number")))));
   };
   auto judge = [&] {
     Init();
-    bool early = is_permanent(PLUGIN_ONE, "lib/libearly.so"), jvm = is_permanent(PLUGIN_ONE, "lib/server/libjvm.so");
-    bool zip = is_permanent(PLUGIN_ONE, "lib/libzip.so");
+    bool early = is_permanent(PLUGIN_ONE, "lib/server/libjvm.so") || is_permanent(PLUGIN_ONE, "lib/libzip.so");
+    JvmRuns(JvmModule());
+    bool jvm = IsPermanent(*GetModule(JvmModule())), zip = is_permanent(PLUGIN_ONE, "lib/libzip.so");
+    early = early || is_permanent(PLUGIN_ONE, "lib/libearly.so");
     bool others = is_permanent(PLUGIN_ONE, "lib/plugins/libzip.so") || is_permanent(PLUGIN_ONE, "libx/libzip.so") ||
                   is_permanent(PLUGIN_ONE, "libzip.so") || is_permanent(PLUGIN_ONE, "lib/libfontmanager.so") ||
                   is_permanent(PLUGIN_ONE, "lib/server/libnio.so");
