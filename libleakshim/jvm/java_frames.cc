@@ -1,5 +1,7 @@
 #include "jvm/java_frames.h"
 
+#include <cstring>
+
 #include "jvm/code_cache.h"
 #include "jvm/java_method.h"
 #include "jvm/java_names.h"
@@ -19,19 +21,23 @@ namespace {
 enum class Phase : uint8_t {
   kNone,     // no JVM seen yet
   kReading,  // one thread is reading the tables
-  kTables,   // the tables are read; the VM may not be ready
+  kTables,   // the tables are read; the VM may not be ready, and be gone, and another come
   kTrying,   // being put to the test
   kOn,
   kOff,
 };
 constinit Atomic<Phase> phase{Phase::kNone};
 
-// Written while kReading, read from kTables (structs), kTrying (code) or kOff (reason) on.
+// Written while kReading, read from kTrying on; the reason: where kOff, or where the JVM that was met is the unusable
+// one.
 constinit vm::VmStructs structs;
 constinit vm::CodeCache code;
 constinit const Module* libjvm = nullptr;
 constinit char off_reason[160] = {};
 constinit char vm_version[64] = {};
+
+// What cannot be read, whatever it does. A program may only have looked at it.
+constinit Atomic<ModuleId> unusable_jvm{kNoModule};
 
 // Walks while kTrying that did not reach the end. After so many without one that did, the layout is not what we think.
 constexpr uint32_t kMostFailures = 16;
@@ -56,6 +62,7 @@ void SwitchOff(const char* reason) {
 
 void CopyVersion() {
   uintptr_t text;
+  memset(vm_version, 0, sizeof(vm_version));
   if (!vm::Read(static_cast<uintptr_t>(structs.vm_release), &text)) return;
   for (size_t i = 0; i + 1 < sizeof(vm_version) && vm::IsReadable(text + i); i++) {
     char c = *reinterpret_cast<const char*>(text + i);
@@ -64,8 +71,28 @@ void CopyVersion() {
   }
 }
 
-// Reads what can be read by now. Only the thread that took the phase to kReading.
+// Whether it is time for what is done but once a second.
+bool IsTimeToLook() {
+  uint64_t now = os::MonotonicCoarseNs(), due = next_look_ns.load(std::memory_order_relaxed);
+  return now >= due && next_look_ns.compare_exchange_strong(due, now + kLookNs, std::memory_order_relaxed);
+}
+
+// Whether `jvm` can be read during this sample. One that does not run may be unloaded by another thread at any moment,
+// unless there is a frame in it on this stack; or code of no module, which it may have made: then it runs.
+bool StaysForNow(const Module& jvm, const WalkResult& walk, const Frame* frames) {
+  for (uint32_t i = 0; i < walk.depth; i++) {
+    if (FrameModule(frames[i]) == jvm.id) return true;
+  }
+  bool may_be_java = walk.end == StackEnd::kUnknownCode;
+  if (!may_be_java && !IsTimeToLook()) return false;
+  bool is_there = IsThere(jvm);
+  if (!is_there) ForgetJvm(jvm.id);
+  return is_there && may_be_java;
+}
+
+// Reads what can be read of `jvm` by now. Only the thread that took the phase to kReading.
 Phase ReadTables(const Module* jvm) {
+  if (libjvm != nullptr && libjvm != jvm) vm::ForgetProvenPages();
   libjvm = jvm;
   TextBuffer reason(off_reason, sizeof(off_reason) - 1);
   switch (vm::ReadVmStructs(*libjvm, &structs, &reason)) {
@@ -77,41 +104,29 @@ Phase ReadTables(const Module* jvm) {
     case vm::ReadResult::kUnusable:
       break;
   }
-  return Phase::kOff;
+  // Another may be loaded, and be the one that runs. release: publishes the reason.
+  unusable_jvm.store(jvm->id, std::memory_order_release);
+  return Phase::kNone;
 }
 
-void LookForJvmAtTimes() {
-  uint64_t now = os::MonotonicCoarseNs(), due = next_look_ns.load(std::memory_order_relaxed);
-  if (now < due || !next_look_ns.compare_exchange_strong(due, now + kLookNs, std::memory_order_relaxed)) return;
-  LookForJvm();
-}
-
-// How far the JVM has come that is there now. Only the thread that took the phase, which was `last`, to kReading.
-Phase LookAtJvm(Phase last) {
-  // A VM that does not run may have been unloaded, and may be another by now.
-  const Module* jvm = GetModule(JvmModule());
-  if (jvm == nullptr) return Phase::kNone;
-  if (!IsThere(*jvm)) {
-    vm::ForgetProvenPages();
-    ForgetJvm(jvm->id);
-    return Phase::kNone;
-  }
-  Phase next = last == Phase::kTables && jvm == libjvm ? last : ReadTables(jvm);
-  if (next != Phase::kTables || !code.Init(structs)) return next;
-  JvmRuns(jvm->id);
-  return Phase::kTrying;
-}
-
-// The phase to work with, moved on as far as the VM has come.
-Phase Advance() {
+// The phase to work with, moved on as far as the VM has come. `walk` and its frames are of this thread.
+Phase Advance(const WalkResult& walk, const Frame* frames) {
   // acquire: pairs with the release stores below; who sees a phase sees what it stands for.
   Phase now = phase.load(std::memory_order_acquire);
   if (__builtin_expect(now >= Phase::kTrying, 1)) return now;
-  if (now == Phase::kReading || JvmModule() == kNoModule) return Phase::kNone;
+  const Module* jvm = GetModule(JvmModule());
+  if (now == Phase::kReading || jvm == nullptr || jvm->id == unusable_jvm.load(std::memory_order_relaxed) ||
+      !StaysForNow(*jvm, walk, frames)) {
+    return Phase::kNone;
+  }
   // acquire: and what a reader before us has read.
   if (!phase.compare_exchange_strong(now, Phase::kReading, std::memory_order_acquire)) return Phase::kNone;
-  Phase next = LookAtJvm(now);
-  // release: publishes the structs, or the reason.
+  Phase next = now == Phase::kTables && jvm == libjvm ? now : ReadTables(jvm);
+  if (next == Phase::kTables && code.Init(structs)) {
+    JvmRuns(jvm->id);
+    next = Phase::kTrying;
+  }
+  // release: publishes the structs.
   phase.store(next, std::memory_order_release);
   return next;
 }
@@ -275,10 +290,10 @@ void InitJavaFrames(bool wanted) {
 __attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames, uint32_t max_frames,
                                                 UnwindScratch* scratch, FindingList* list) {
   if (JvmModule() == kNoModule) {
-    if (walk->end == StackEnd::kUnknownCode) LookForJvmAtTimes();
+    if (walk->end == StackEnd::kUnknownCode && IsTimeToLook()) LookForJvm();
     if (JvmModule() == kNoModule) return;
   }
-  Phase now = Advance();
+  Phase now = Advance(*walk, frames);
   if (now == Phase::kTrying || now == Phase::kOn) {
     return Appender(walk, frames, max_frames, scratch, list, now).Run();
   }
@@ -288,7 +303,8 @@ __attribute__((noinline)) void AppendJavaFrames(WalkResult* walk, Frame* frames,
 }
 
 JavaMark CurrentJavaMark() {
-  if (JvmModule() == kNoModule) return 0;
+  ModuleId jvm = JvmModule();
+  if (jvm == kNoModule || jvm == unusable_jvm.load(std::memory_order_relaxed)) return 0;
   // acquire: as in Advance().
   Phase now = phase.load(std::memory_order_acquire);
   uintptr_t object;
@@ -303,11 +319,13 @@ void CountKnownJavaStack() {
 JavaStatus ReadJavaStatus() {
   JavaStatus status{JvmModule() != kNoModule, "", false, "the VM has not shown itself yet"};
   Phase now = phase.load(std::memory_order_acquire);
-  if (now == Phase::kOff) status.reason = off_reason;
+  // acquire: the reason.
+  bool unusable = status.jvm_found && unusable_jvm.load(std::memory_order_acquire) == JvmModule();
+  if (now == Phase::kOff || unusable) status.reason = off_reason;
   if (now == Phase::kTrying) status.reason = "no Java stack was sampled yet";
   status.on = now == Phase::kOn;
-  // acquire, above: what a phase from kTables on was stored behind.
-  if (now >= Phase::kTables) status.version = vm_version;
+  // acquire, above: what a phase from kTrying on was stored behind.
+  if (now >= Phase::kTrying) status.version = vm_version;
   return status;
 }
 

@@ -35,7 +35,7 @@ void CountKnownJavaStack();
 
 // For dumps.
 struct JavaStatus {
-  bool jvm_found;       // a libjvm is loaded
+  bool jvm_found;       // a libjvm was met, and is not known to be gone
   const char* version;  // of the JVM; empty: not known
   bool on;              // Java frames are taken
   const char* reason;   // why they are not

@@ -147,10 +147,12 @@ int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias, uin
   // Pairs (bci, line) as differences to the pair before: in one byte, 5 bits and 3, or 0xff and two signed numbers.
   int64_t at_bci = 0, line = 0, best_bci = -1;
   int32_t best_line = 0;
-  uintptr_t next_end = 0;
+  uintptr_t next_end = 0;  // of the first entry behind the best
+  bool is_ordered = true;
   while (table < end && IsReadable(table)) {
     uint8_t byte = *reinterpret_cast<const uint8_t*>(table++);
     if (byte == 0) break;
+    const int64_t before = at_bci;
     if (byte == 0xff) {
       uint32_t coded[2];
       if (!TakeUnsigned5(&table, end, bias, &coded[0]) || !TakeUnsigned5(&table, end, bias, &coded[1])) break;
@@ -165,11 +167,12 @@ int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias, uin
       best_bci = at_bci;
       best_line = static_cast<int32_t>(line);
       next_end = 0;
-    } else if (next_end == 0) {
+    } else if (at_bci > bci && next_end == 0) {
       next_end = table;
     }
+    is_ordered = is_ordered && at_bci >= before;
   }
-  if (told_end != nullptr) *told_end = next_end != 0 ? next_end : table;
+  if (told_end != nullptr) *told_end = is_ordered && next_end != 0 ? next_end : table;
   return best_line;
 }
 

@@ -40,8 +40,9 @@ Frame NameMethodCached(const VmStructs& vm, uintptr_t address, const Method& met
 // Adds all that the name of the method at `address` at `bci` is made of.
 void AddMethod(const VmStructs& vm, uintptr_t address, const Method& method, int32_t bci, FindingList* list);
 
-// Line of `bci` in the compressed table at `table`, 0: not known. `told_end` gets the end of what tells it, if the
-// table is ordered: of the entry behind the line's. Exposed for its test.
+// Line of `bci` in the compressed table at `table`, 0: not known. `told_end` gets the end of the part that tells it: as
+// long as that stays as it is, so does the line (in a table that is ordered, as compilers write them). Exposed for its
+// test.
 int32_t LineOfBci(uintptr_t table, uintptr_t end, int32_t bci, uint8_t bias, uintptr_t* told_end = nullptr);
 
 // Takes a number in the VM's UNSIGNED5 encoding off the front of [*at, end): up to five bytes of 6 bits, the lowest

@@ -34,7 +34,7 @@ inline ProvenPages& ProvenPagesFor(uintptr_t page) {
 
 bool IsReadableSlow(uintptr_t address);
 
-// Something was unmapped that pages were proven of.
+// For when memory that was looked at may have been unmapped.
 void ForgetProvenPages();
 
 // Whether the page of `address` can be read.

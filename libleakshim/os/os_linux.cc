@@ -52,6 +52,20 @@ void* MapAnonymous(size_t bytes) {
   return reinterpret_cast<void*>(address);
 }
 
+// Own memory, as long as there is not more than `cap_bytes` of it then.
+void* MapWithin(uint64_t cap_bytes, size_t bytes) {
+  bytes = WholePages(bytes);
+  // relaxed: as in MapOwn(). Looked at first, so that what is refused takes no room from others even for a moment.
+  bool has_room = own_bytes.load(std::memory_order_relaxed) + bytes <= cap_bytes;
+  if (!has_room) return nullptr;
+  has_room = own_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes <= cap_bytes;
+  void* memory = has_room ? MapAnonymous(bytes) : nullptr;
+  if (memory == nullptr) own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+  // acquire: pairs with the release in UnmapOwn(); the kernel may give us what another thread has just given back.
+  (void)own_bytes.load(std::memory_order_acquire);
+  return memory;
+}
+
 uint64_t ReadClock(clockid_t clock) {
   timespec now{};
   if (vdso_clock == nullptr || vdso_clock(clock, &now) != 0) Syscall(SYS_clock_gettime, clock, Word(&now));
@@ -61,27 +75,14 @@ uint64_t ReadClock(clockid_t clock) {
 }  // namespace
 
 void* MapOwn(size_t bytes) {
-  bytes = WholePages(bytes);
-  // relaxed: a budget, no data is published through it.
-  if (own_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes > own_cap_bytes.load(std::memory_order_relaxed)) {
-    own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
-    own_failures.fetch_add(1, std::memory_order_relaxed);
-    return nullptr;
-  }
-  void* address = MapAnonymous(bytes);
-  if (address == nullptr) {
-    own_bytes.fetch_sub(bytes, std::memory_order_relaxed);
-    own_failures.fetch_add(1, std::memory_order_relaxed);
-  }
-  // acquire: pairs with the release in UnmapOwn(); the kernel may give us what another thread has just given back.
-  (void)own_bytes.load(std::memory_order_acquire);
-  return address;
+  // relaxed, here and below: a budget, no data is published through it.
+  void* memory = MapWithin(own_cap_bytes.load(std::memory_order_relaxed), bytes);
+  if (memory == nullptr) own_failures.fetch_add(1, std::memory_order_relaxed);
+  return memory;
 }
 
 void* MapSpare(size_t bytes) {
-  // relaxed: as above.
-  uint64_t used = own_bytes.load(std::memory_order_relaxed), cap = own_cap_bytes.load(std::memory_order_relaxed);
-  return used + WholePages(bytes) <= cap / 2 ? MapOwn(bytes) : nullptr;
+  return MapWithin(own_cap_bytes.load(std::memory_order_relaxed) / 2, bytes);
 }
 
 void UnmapOwn(void* address, size_t bytes) {

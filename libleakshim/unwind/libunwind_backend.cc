@@ -59,7 +59,7 @@ int PresentModule(int (*callback)(dl_phdr_info*, size_t, void*), void* data) {
 constinit Atomic<ModuleId> last_at[256];
 
 void FlushIfReplaced(const Module& module) {
-  if (IsPermanent(module)) return;
+  if (module.permanent) return;
   Atomic<ModuleId>& last = last_at[(module.start >> 12) * 0x9e3779b97f4a7c15u >> 56];
   // relaxed: whoever steps through the new module has seen it loaded, hence the old one unloaded; a walk of another
   // thread through the old one cannot be under way.

@@ -86,18 +86,19 @@ uint64_t HashBytes(uint64_t hash, const void* start, size_t bytes) {
 
 constexpr size_t kMostSampleBytes = 512;
 
-// Where a file has no build id: a link that only changed a function's frame can leave the header as it was.
+// Where a file has no build id: a link that only changed a function's frame can leave the header as it was. Of a large
+// library this sees that functions have moved, and not that the frame of a late one alone is another.
 uint64_t HashSample(const void* header, const void* tables, size_t bytes) {
   return HashBytes(HashBytes(0, header, sizeof(ElfW(Ehdr))), tables, bytes);
 }
 
 // Whether the object that is mapped now is the one that `module` describes. The object is in use (an address of it is
-// on the calling thread's stack), so its note and its name can be read.
+// on the calling thread's stack), so its note, its name and its tables can be read.
 bool IsSame(const Module& module, const Identity& now) {
   if (module.start != now.start || module.end != now.end) return false;
   if (IsPermanent(module)) return true;
   if (module.build_id_bytes == 0) {
-    return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld) &&
+    return module.dynamic == reinterpret_cast<uintptr_t>(now.object->l_ld) && module.eh_frame_hdr == now.eh_frame_hdr &&
            IsNamed(module.path, now.object->l_name) &&
            HashSample(reinterpret_cast<const void*>(module.start), reinterpret_cast<const void*>(module.eh_frame_hdr),
                       module.sample_bytes) == module.sample_hash;
@@ -202,8 +203,9 @@ ModuleId JvmOf(const char* path) {
 // Returns `id`, of what was found to be there.
 ModuleId Met(ModuleId id) {
   bool is_jvm = id != kNoModule && modules[id].load(std::memory_order_acquire)->jvm == id;
-  // release: pairs with JvmModule().
-  if (is_jvm && running_jvm.load(std::memory_order_relaxed) == kNoModule) {
+  // Written only if it changes: each sample reads it. release: pairs with JvmModule().
+  if (is_jvm && jvm_module.load(std::memory_order_relaxed) != id &&
+      running_jvm.load(std::memory_order_relaxed) == kNoModule) {
     jvm_module.store(id, std::memory_order_release);
   }
   return id;
@@ -404,7 +406,12 @@ bool IsPermanent(const Module& module) {
 bool IsThere(const Module& module) {
   if (IsPermanent(module)) return true;
   auto is_read = [](void* found, uintptr_t at, size_t bytes) {
-    return os::SafeRead(found, at, bytes) == static_cast<int64_t>(bytes);
+    int64_t read = bytes == 0 ? 0 : os::SafeRead(found, at, bytes);
+    if (read >= 0) return read == static_cast<int64_t>(bytes);
+    // Not allowed to, maybe.
+    if (!os::PageIsReadable(at) || !os::PageIsReadable(at + bytes - 1)) return false;
+    memcpy(found, reinterpret_cast<const void*>(at), bytes);
+    return true;
   };
   if (module.build_id_bytes != 0) {
     uint8_t found[sizeof(module.build_id)];
@@ -461,6 +468,7 @@ void ForgetJvm(ModuleId jvm) {
 void JvmRuns(ModuleId jvm) {
   // relaxed: a thread that does not know it yet only looks once more than it must.
   running_jvm.store(jvm, std::memory_order_relaxed);
+  jvm_module.store(jvm, std::memory_order_release);
 }
 
 ModuleId JvmModule() {

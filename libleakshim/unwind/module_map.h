@@ -26,8 +26,8 @@ struct Module {
   uintptr_t eh_frame_hdr;     // address of .eh_frame_hdr, 0: none
   uintptr_t program_headers;  // address of the program headers, and their number
   uint32_t program_header_count;
-  uint32_t sample_bytes;  // of what `sample_hash` is of, behind eh_frame_hdr
-  uint64_t sample_hash;   // of the ELF header and the first unwind tables: what else tells one file from another
+  uint32_t sample_bytes;  // at eh_frame_hdr, which `sample_hash` is made of
+  uint64_t sample_hash;   // of the ELF header and the first of the unwind tables: tells files without a build id apart
 };
 
 // Records every object that is loaded now: these are never unloaded. `with_find_object` false: as on a glibc before
@@ -46,8 +46,8 @@ const Module* FindLoadedModule(uintptr_t pc);
 // Whether it is never unloaded: what is at its place is always it.
 bool IsPermanent(const Module& module);
 
-// Whether the file of `module` is at its place now, by what is read of it safely. Context: hooks; a system call, unless
-// it is permanent.
+// Whether the file of `module` is at its place now, by what is read of it safely. Context: hooks; some system calls,
+// unless it is permanent.
 bool IsThere(const Module& module);
 
 // Records the JVM, if one is loaded, without a frame in it. Context: hooks; as FindModule(), and two system calls for

@@ -49,11 +49,17 @@ def starts_of_a_program_that_exits_in_every_way():
 
 
 def starts_behind_looks_at_what_jvms_there_are():
-    """A libjvm that does not run can be unloaded; the one that then runs has its Java frames, wherever it lies."""
+    """A libjvm that does not run can be unloaded; the one that then runs has its Java frames, wherever it lies.
+
+    The first that is looked at is none that can be read.
+    """
+    unusable = os.path.join(jvms.PROGRAMS, "unknown_jvm_0", "libjvm.so")
     libraries = [os.path.join(jdk.home, "lib", "server", "libjvm.so") for jdk in jvms.jdks()]
     for chosen in libraries:
-        for conf in ("lg_prof_sample:0", "lg_prof_sample:0,prof_java:false", "lg_prof_sample:0,prof_unwind:libunwind"):
-            command = [os.path.join(jvms.PROGRAMS, "looks"), *(other for other in libraries if other != chosen), chosen]
+        for conf, more in (("lg_prof_sample:0", []), ("lg_prof_sample:0", ["--sandbox"]), ("lg_prof_sample:0,prof_java:false", []),
+                           ("lg_prof_sample:0,prof_unwind:libunwind", [])):
+            command = [os.path.join(jvms.PROGRAMS, "looks"), *more, unusable,
+                       *(other for other in libraries if other != chosen), chosen]
             run = harness.run(command, conf=f"{conf},prof_accum:true", timeout=SECONDS)
             assert (run.status, run.stdout, run.stderr) == (0, "done\n", ""), (command, conf, run)
             dump = harness.Dump(run.dumps[-1])

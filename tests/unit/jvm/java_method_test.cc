@@ -44,12 +44,17 @@ class LineTable {
     line_ = line;
     return *this;
   }
-  int32_t Line(int32_t bci) {
+  // `told_bytes` gets how much of the table tells the line.
+  int32_t Line(int32_t bci, size_t* told_bytes = nullptr) {
     std::vector<uint8_t> ended = bytes_;
     ended.push_back(0);
     auto at = reinterpret_cast<uintptr_t>(ended.data());
-    return LineOfBci(at, at + ended.size(), bci, bias_);
+    uintptr_t told_end;
+    int32_t line = LineOfBci(at, at + ended.size(), bci, bias_, &told_end);
+    if (told_bytes != nullptr) *told_bytes = told_end - at;
+    return line;
   }
+  size_t bytes() const { return bytes_.size(); }
 
  private:
   uint8_t bias_;
@@ -97,6 +102,23 @@ TEST(LineOfBciTest, TablesNeedNotBeOrdered) {
   EXPECT_EQ(table.Line(5), 3);
   EXPECT_EQ(table.Line(15), 5);
   EXPECT_EQ(table.Line(25), 7);
+}
+
+// Up to the entry behind: one that came between would be the line's. Of a table without order any entry may matter.
+TEST(LineOfBciTest, TellsHowMuchOfTheTableTellsTheLine) {
+  LineTable table(0);
+  size_t told, first = table.Add(0, 1).bytes(), second = table.Add(4, 2).bytes(), third = table.Add(8, 3).bytes();
+  for (auto [bci, bytes] :
+       {std::pair<int32_t, size_t>{0, second}, {3, second}, {4, third}, {8, third + 1}, {99, third + 1}}) {
+    table.Line(bci, &told);
+    EXPECT_EQ(told, bytes) << bci;
+  }
+  EXPECT_LT(first, second);
+  size_t all = table.Add(6, 4).bytes() + 1;
+  for (int32_t bci : {0, 5, 99}) {
+    table.Line(bci, &told);
+    EXPECT_EQ(told, all) << bci;
+  }
 }
 
 TEST(LineOfBciTest, ACutTableEndsTheSearch) {
