@@ -1,6 +1,6 @@
 // A preloaded library for tests: takes both walks of a stack, by our rules and by libunwind, in the same call of the
 // malloc family, and counts where they differ; and the stack that a sample there would have, which must be that of a
-// walk which knows nothing of those before, Java frames and all.
+// walk which knows nothing of those before, Java frames and all, their names too where they are interpreted.
 //
 //     TWO_WALKS_EVERY=<n>  every n-th call of a thread (default 1)
 //     TWO_WALKS_OUT=<file> written at exit: the counts, and up to 200 of the stacks that differ
@@ -20,6 +20,7 @@
 #include "capture/stack_capture.h"
 #include "capture/stack_table.h"
 #include "jvm/java_frames.h"
+#include "jvm/java_method.h"
 #include "os/atomic.h"
 #include "os/format.h"
 #include "os/os.h"
@@ -41,6 +42,12 @@ leakshim::StackId __real__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(cons
                                                                             const leakshim::StackStart&);
 leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(const leakshim::KnownStacks* stacks,
                                                                             const leakshim::StackStart& start);
+// vm::NameMethodCached(), likewise.
+leakshim::Frame __real__ZN8leakshim2vm16NameMethodCachedERKNS0_9VmStructsEmRKNS0_6MethodEiNS_8JavaKindE(
+    const leakshim::vm::VmStructs&, uintptr_t, const leakshim::vm::Method&, int32_t, leakshim::JavaKind);
+leakshim::Frame __wrap__ZN8leakshim2vm16NameMethodCachedERKNS0_9VmStructsEmRKNS0_6MethodEiNS_8JavaKindE(
+    const leakshim::vm::VmStructs& vm, uintptr_t address, const leakshim::vm::Method& method, int32_t bci,
+    leakshim::JavaKind kind);
 }
 
 namespace leakshim {
@@ -63,7 +70,7 @@ constinit unsigned every = 0;  // 0: not ready
 constinit const char* out_path = nullptr;
 
 constinit thread_local unsigned calls = 0;
-constinit thread_local bool inside = false;
+constinit thread_local bool inside = false, names_are_made_anew = false;
 
 struct Walked {
   WalkResult result;
@@ -118,7 +125,9 @@ __attribute__((noinline)) void Compare(const void* hook) {
     if (same) {
       // What a sample has, against the same walk with all that comes after it.
       FindingList none(nullptr, 0, 0);
+      names_are_made_anew = true;
       AppendJavaFrames(&walked[0].result, walked[0].frames, kMostFrames, &work->scratch, &none);
+      names_are_made_anew = false;
       const Stack& stack = *StackTable::Get(id);
       walked[1].result.depth = stack.depth - 1;
       walked[1].result.end = stack.truncated ? StackEnd::kTruncated : walked[0].result.end;
@@ -197,6 +206,14 @@ leakshim::StackId __wrap__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(cons
   leakshim::StackId stack = __real__ZNK8leakshim11KnownStacks4FindERKNS_10StackStartE(stacks, start);
   if (stack != 0) leakshim::Count(leakshim::known);
   return stack;
+}
+
+leakshim::Frame __wrap__ZN8leakshim2vm16NameMethodCachedERKNS0_9VmStructsEmRKNS0_6MethodEiNS_8JavaKindE(
+    const leakshim::vm::VmStructs& vm, uintptr_t address, const leakshim::vm::Method& method, int32_t bci,
+    leakshim::JavaKind kind) {
+  if (leakshim::names_are_made_anew) return leakshim::vm::NameMethod(vm, method, bci, kind);
+  return __real__ZN8leakshim2vm16NameMethodCachedERKNS0_9VmStructsEmRKNS0_6MethodEiNS_8JavaKindE(vm, address, method,
+                                                                                                 bci, kind);
 }
 
 HOOK void* malloc(size_t bytes) {
