@@ -457,17 +457,20 @@ void LookForJvm() {
     int64_t bytes = os::SafeRead(name, reinterpret_cast<uintptr_t>(object.l_name), sizeof(name) - 1);
     if (bytes <= 0) return false;
     name[bytes] = 0;
+    // Looked for where this thread may run its code: then it runs, and is not unloaded.
     return IsJvm(name) && FindModule(reinterpret_cast<uintptr_t>(object.l_ld)) != kNoModule;
   });
 }
 
 void ForgetJvm(ModuleId jvm) {
+  // relaxed: nothing is to be read of it.
   jvm_module.compare_exchange_strong(jvm, kNoModule, std::memory_order_relaxed);
 }
 
 void JvmRuns(ModuleId jvm) {
   // relaxed: a thread that does not know it yet only looks once more than it must.
   running_jvm.store(jvm, std::memory_order_relaxed);
+  // release: pairs with JvmModule().
   jvm_module.store(jvm, std::memory_order_release);
 }
 

@@ -107,13 +107,13 @@ TEST(LineOfBciTest, TablesNeedNotBeOrdered) {
 // Up to the entry behind: one that came between would be the line's. Of a table without order any entry may matter.
 TEST(LineOfBciTest, TellsHowMuchOfTheTableTellsTheLine) {
   LineTable table(0);
-  size_t told, first = table.Add(0, 1).bytes(), second = table.Add(4, 2).bytes(), third = table.Add(8, 3).bytes();
+  table.Add(0, 1);
+  size_t told, second = table.Add(4, 2).bytes(), third = table.Add(8, 3).bytes();
   for (auto [bci, bytes] :
        {std::pair<int32_t, size_t>{0, second}, {3, second}, {4, third}, {8, third + 1}, {99, third + 1}}) {
     table.Line(bci, &told);
     EXPECT_EQ(told, bytes) << bci;
   }
-  EXPECT_LT(first, second);
   size_t all = table.Add(6, 4).bytes() + 1;
   for (int32_t bci : {0, 5, 99}) {
     table.Line(bci, &told);

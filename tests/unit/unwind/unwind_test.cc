@@ -134,6 +134,16 @@ TEST(ModuleMapTest, FilesWithoutABuildIdAreToldApartByTheirNames) {
   }
 }
 
+// Where the loader's list is searched, what was not found is looked for again a little later.
+ModuleId FindSoon(uintptr_t pc) {
+  ModuleId found = FindModule(pc);
+  for (int tries = 0; found == kNoModule && tries < 100; tries++) {
+    usleep(10'000);
+    found = FindModule(pc);
+  }
+  return found;
+}
+
 // An edit, a build and a reload in a running program.
 void FilesOfOnePathAreToldApart() {
   namespace fs = std::filesystem;
@@ -146,8 +156,7 @@ void FilesOfOnePathAreToldApart() {
     void* opened = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     ASSERT_NE(opened, nullptr) << dlerror();
     auto pc = reinterpret_cast<uintptr_t>(dlsym(opened, "plugin_number"));
-    ModuleId now = FindModule(pc);
-    for (int tries = 0; now == kNoModule && tries < 100; tries++) usleep(10'000), now = FindModule(pc);
+    ModuleId now = FindSoon(pc);
     ASSERT_NE(now, kNoModule);
     EXPECT_NE(now, last);
     EXPECT_EQ(FindModule(pc), now);
@@ -172,16 +181,6 @@ class ModuleListTest : public testing::Test {
     InitModuleMap(false);
   }
   ~ModuleListTest() override { InitModuleMap(true); }
-
-  // What was not found is looked for again a little later.
-  static ModuleId FindSoon(uintptr_t pc) {
-    ModuleId found = FindModule(pc);
-    for (int tries = 0; found == kNoModule && tries < 100; tries++) {
-      usleep(10'000);
-      found = FindModule(pc);
-    }
-    return found;
-  }
 };
 
 TEST_F(ModuleListTest, AModuleIsNeverTakenForTheOneThatWasThereBefore) {
